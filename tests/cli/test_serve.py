@@ -335,7 +335,7 @@ def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) ->
 def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(project: Project) -> None:
     failed = project.headrace("run", "compared", "--wrong", "true", "--json")
     assert failed.code == 1
-    told = "the model's answers differ in column `predicted` of row 2 of the sample: 7.0 as the sample has it, and "
+    told = "the model's answers differ in column `predicted` of row 2 of the sample: 7.0 in the sample, and "
     assert told in failed.task["deploy_endpoint"]["reason"]
     assert project.headrace("models", "--json").json["models"] == []
     deploy(project, "compared")

@@ -79,7 +79,7 @@ def test_what_json_loses_is_told() -> None:
 
 def test_the_answers_that_the_sample_has_must_be_the_models_own() -> None:
     rows = pa.table({"x": [1.0, 2.0], "predicted": [2.0, 4.5]})
-    with pytest.raises(DataError, match=r"row 1 of the sample: 4.5 as the sample has it, and 4.0 together"):
+    with pytest.raises(DataError, match=r"row 1 of the sample: 4.5 in the sample, and 4.0 together"):
         parity(lambda values: [2 * x for x in values], rows)
     assert parity(lambda values: [x + x * x / 2 + (x < 2) / 2 for x in values], rows.slice(0, 1)) == 1
 

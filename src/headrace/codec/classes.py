@@ -56,7 +56,8 @@ def public_name(module: str, qualname: str) -> str:
 
 
 def place_of(package: str, name: str) -> str | None:
-    """Return the module in which a package of Headrace keeps a name that it offers, or None if it offers no such name.
+    """Return the module that defines `name`, which a package of Headrace offers. Return None if the package offers no
+    such name.
 
     >>> place_of("headrace.stages.train", "Network")
     'headrace.stages.train._torch.network'

@@ -18,9 +18,9 @@ class Codec(Protocol):
 
     `name` is stored in each artifact. The codec is later found by this name, so the name must never change. When the
     format changes, the codec must read both formats, or the new codec must have a new name. `safe` is True if loading
-    runs no code that the bytes choose: what isn't safe is loaded only where the project's code runs anyway, such as in
-    stages. Equal values should be saved as equal bytes. A codec that saves equal values as different bytes can be a
-    `HasContent` too. If it isn't, its docstring must say that equal values may make different bytes.
+    runs no code that the bytes choose. If `safe` is False, values are loaded only where the project's code runs anyway,
+    such as in stages. Equal values should be saved as equal bytes. A codec that saves equal values as different bytes
+    can be a `HasContent` too. If it isn't, its docstring must say that equal values may make different bytes.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""What is known of values of this process: which tables are already artifacts, and the signatures of models."""
+"""Facts about the values in this process: which tables are already artifacts, and the signatures of models."""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ class Loader:
 
 
 def is_safe(codec: Codec, ref: Ref) -> bool:
-    """Return whether reading an artifact by its codec runs no code that the artifact names. Its parts aren't looked at.
-    No other function decides this."""
+    """Return whether an artifact can be read without running code that the artifact names. The parts of the artifact
+    aren't checked. No other function decides this."""
     return codec.safe or (ref.codec == "record" and is_listed(ref.type))
 
 

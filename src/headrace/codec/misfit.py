@@ -34,7 +34,7 @@ class Declined(Exception):
 
 
 class CallerFailed(Exception):
-    """The user's own code (a generator) raised `error` while its value was saved; the user is shown this error."""
+    """The user's own code, such as a generator, raised `error` while a value was saved. The user is shown `error`."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)

@@ -22,7 +22,8 @@ exceed the limit is saved as one artifact."""
 
 
 def inline(codec: str, kind: str, data: bytes, content: str | None = None) -> Ref:
-    """Return the artifact of a small value; it holds the value's bytes."""
+    """Return the artifact of a small value. The artifact itself contains the value's bytes. `kind` is the name of the
+    value's class."""
     return Ref(digest=blake3(data).hexdigest(), size=len(data), codec=codec, type=kind, inline=data, content=content)
 
 
@@ -82,7 +83,7 @@ class Sink:
         return self._drafted().path
 
     def compose(self) -> None:
-        """Declare that the value consists of parts, though it may have none."""
+        """Declare that the value consists of parts, even if there are none."""
         self._composed = True
 
     def part(self, value: object, name: str | None = None) -> None:

@@ -1,5 +1,6 @@
-"""What a registered model answers for rows as its users have them: its preparation comes first, then its signature, and
-then the model itself. Commands that predict and model processes share it."""
+"""The answers of a registered model to rows as clients send them. The rows are prepared by the model's preparation,
+cast to the types of its signature, and then given to the model. Model processes and the commands that predict share
+this code."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ ROW = -2
 
 
 class Prepared(Protocol):
-    """Rows that were prepared: those that went through in `table`, and the others in `quarantine`."""
+    """Rows after the preparation: `table` has the accepted rows, and `quarantine` has the refused rows."""
 
     @property
     def table(self) -> pa.Table: ...
@@ -34,7 +35,8 @@ class Prepared(Protocol):
 
 
 class Preparation(Protocol):
-    """The rules of `prepare.clean`, with what they learned."""
+    """The rules of `prepare.clean`, with the values that they learned from a table. `columns` has the types of this
+    table's columns, by name."""
 
     @property
     def columns(self) -> Mapping[str, str]: ...
@@ -42,8 +44,9 @@ class Preparation(Protocol):
 
 
 def lacking(preparation: Any, signature: bytes | None) -> list[str]:
-    """Return the columns that a model takes, by its encoded signature, and that its preparation doesn't give: with it,
-    the model can't answer for any row. The list is empty if that isn't known."""
+    """Return the columns that a model takes, as its encoded signature says, but that its preparation doesn't return. If
+    there are such columns, the model can't answer for any row. The list is empty if there are none, or if this isn't
+    known."""
     found = signature_in(signature)
     if found is None or not isinstance(getattr(preparation, "columns", None), Mapping):
         return []
@@ -56,16 +59,17 @@ def lacking(preparation: Any, signature: bytes | None) -> list[str]:
 
 
 class Answers(Noun, frozen=True):
-    """A model's answers: a row in `table` for each row that the preparation let through. `places` are the positions of
-    these rows; None if they are all rows. `unseen` has, for columns of categories, the number of rows with a value that
-    the model didn't learn from."""
+    """A model's answers: `table` has a row for each row that the preparation accepted. `places` has the positions of
+    the accepted rows among all rows, or is None if all were accepted. `unseen` has, for each column of categories, the
+    number of rows with a value that the model didn't learn from."""
 
     table: pa.Table
     places: Any
     unseen: dict[str, int]
 
     def beside(self, count: int) -> pa.Table:
-        """Return a table with the answers for each of `count` rows, by position. A row without an answer has nulls."""
+        """Return a table with an answer for each of all `count` rows, in their order. The answer for a refused row is
+        nulls."""
         if self.places is None:
             return self.table
         order = np.full(count, -1)
@@ -74,8 +78,8 @@ class Answers(Noun, frozen=True):
 
 
 class Answering:
-    """A model with its preparation and its signature, if it has them. `prepare` is called with the rows before
-    everything else."""
+    """A model with its preparation and its signature, each of which may be None. If `prepare` is given, it is called
+    with the rows first, and its result is used in place of the rows."""
 
     def __init__(
         self,
@@ -98,8 +102,8 @@ class Answering:
     def answers(
         self, rows: pa.Table, into: str = INTO, progress: Callable[[int, int], None] = lambda *_: None
     ) -> Answers:
-        """Return the answers for rows, in columns whose names begin with `into`. `progress` gets the number of rows
-        that are done, and that of all rows.
+        """Return the answers for rows, in columns whose names begin with `into`. `progress` is called with two numbers:
+        of the rows that are done, and of all rows.
 
         Raises:
             UsageError: the rows don't fit the preparation or the model.

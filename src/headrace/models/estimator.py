@@ -27,22 +27,23 @@ _BY_PLACE = (
     "sklearn.svm.",
     "sklearn.tree.",
 )
-"""The parts of scikit-learn whose models use columns by their place. They know names only to compare them."""
+"""The parts of scikit-learn whose models use columns by their position. Such a model uses the columns' names only to
+check them."""
 _COMPOSED = "RANSACRegressor"
-"""A model there that asks another one, which may be of any kind."""
+"""A model in these parts that passes its rows on to another model, which may be of any kind."""
 _BY_PROBABILITY = {
     "lightgbm.sklearn.LGBMClassifier": 0.0,
     "sklearn.ensemble._forest.ExtraTreesClassifier": 0.0,
     "sklearn.ensemble._forest.RandomForestClassifier": 0.0,
     "sklearn.linear_model._logistic.LogisticRegression": 1e-9,
 }
-"""The classifiers that decide for the class with the highest probability, so that they need not be asked twice. The
-number is by how much that must be higher than any other: a logistic regression compares the numbers of which it makes
-the probabilities, and may round two of them to the same."""
+"""Classifiers whose decision is the class with the highest probability, so that `predict` need not be called too -> by
+how much this probability must be higher than all others. Logistic regression doesn't compare probabilities, but the
+numbers from which it computes them, and two different numbers may give equal probabilities."""
 
 
 class Rows:
-    """Rows for a model, in each form that it may be asked in. A form is made when it is first needed."""
+    """Rows for a model, in each form that the model may take. A form is made when it is first needed."""
 
     def __init__(self, model: Estimator, table: pa.Table, columns: Sequence[str]) -> None:
         check_columns(table, columns)
@@ -65,9 +66,9 @@ class Rows:
 class Estimator:
     """A model that has `predict`, and perhaps `predict_proba` or `decision_function`.
 
-    It gets a pandas frame, or an array if it learned from an array. A model that learned from a frame and uses the
-    columns by their place also gets an array if they are the columns that it learned from: for a few rows, the frame
-    would take longer than the model.
+    The model gets rows in the form that it learned from: a pandas frame or an array. There is one exception: a model
+    that learned from a frame, but uses columns by their position, gets an array if the columns are those that it
+    learned from. For a few rows, making a frame would take longer than predicting.
     """
 
     def __init__(self, model: Any) -> None:
@@ -79,7 +80,7 @@ class Estimator:
 
     @property
     def chosen_on(self) -> object:
-        """Empty: these models don't store which rows chose how long they were trained."""
+        """An empty text: these models don't store which rows were used to choose how long they were trained."""
         return ""
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
@@ -135,8 +136,8 @@ class Estimator:
         return Scores(None, classes=classes, probable=False, decided=self._decisions(rows))
 
     def _most_probable(self, scores: Scores) -> Any | None:
-        """Return the class with the highest probability for each row. Return None if that isn't sure to be the model's
-        own decision."""
+        """Return the class with the highest probability for each row. Return None if the model's own decision may be
+        another class."""
         values = scores.values
         if values is None or values.ndim != 2 or values.shape[1] < 2:
             return None
@@ -151,7 +152,7 @@ class Estimator:
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def _asked(self, method: str, rows: Rows, made: Callable[[Any], Any] = lambda values: values) -> Any:
-        """Return what `made` makes of what a method of the model returns for rows."""
+        """Call a method of the model with rows, and return its result after converting it by `made`."""
         nameless = self._nameless
         if nameless is not None and [*nameless[1]] == [*rows.columns] and rows.array is not None:
             with suppress(Exception):  # what is wrong is told by the model itself, which knows the columns' names
@@ -160,8 +161,8 @@ class Estimator:
 
 
 def _without_names(model: Any) -> tuple[Any, list[str]] | None:
-    """Return a copy of a model that takes arrays, and the names that their columns would have in a frame. Return None
-    if the model may use columns by their names, or knows none."""
+    """Return a copy of a model that takes arrays instead of frames, and the names of the arrays' columns in order.
+    Return None if the model may use columns by their names, or if it has no names."""
     kind = type(model)
     names = vars(model).get("feature_names_in_") if hasattr(model, "__dict__") else None
     if names is None or not describe(kind).startswith(_BY_PLACE) or kind.__name__ == _COMPOSED:

@@ -19,9 +19,9 @@ SHOWN = 3
 
 
 def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
-    """Return the rows after casting the columns `takes` of a signature to the signature's types. A whole number may
-    stand for a float, a text for a date, a date for a time without a zone, and null for any value. Floats are rounded
-    to the precision of the type; no other value changes.
+    """Return the rows with the columns `takes` of a signature cast to the types in the signature. Whole numbers can
+    become floats, texts can become dates, and dates can become times without a zone. Any value may be null. Floats are
+    rounded to the precision of the type; no other value changes.
 
     Raises:
         UsageError: columns are missing, or their values don't fit. The message names the first such column, and says
@@ -50,8 +50,9 @@ def fitted(rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
 
 
 def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> pa.Table:
-    """Return columns of values, as JSON or MessagePack have them, as a table with the types that a model takes. Dates,
-    times and decimals may be texts. A column whose type is "" gets the type that Arrow infers.
+    """Return a table with the columns and types that a model takes. `columns` has the values of each column, as they
+    come from JSON or MessagePack: dates, times and decimals may be texts. A column whose type in `takes` is "" gets the
+    type that Arrow infers.
 
     Raises:
         UsageError: a value doesn't fit its column's type.
@@ -71,8 +72,8 @@ def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> p
 
 
 def column_of(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
-    """Return values as a column of a type, or of the type that Arrow infers if `kind` is None. Texts may stand for
-    dates, times and decimals."""
+    """Return values as a column of the type `kind`, or of the type that Arrow infers if `kind` is None. Dates, times
+    and decimals may be texts."""
     if kind is not None and pa.types.is_time(kind):  # Arrow reads no times of day from text
         return pa.array([None if value is None else time.fromisoformat(str(value)) for value in values], kind)
     if kind is not None and (pa.types.is_temporal(kind) or pa.types.is_decimal(kind)):
@@ -82,11 +83,11 @@ def column_of(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
 
 
 def check_about(takes: Sequence[Column], key: str | None, time: str | None) -> None:
-    """Check the columns of a record that are to tell whom (`key`) and when (`time`) an answer is about. `takes` are the
-    columns that the model takes; these two may be among them.
+    """Check the columns of a record that say whom (`key`) and when (`time`) an answer is about. `takes` are the columns
+    that the model takes; the columns `key` and `time` may be among them.
 
     Raises:
-        UsageError: a name makes no sense, or the model takes the column as something else.
+        UsageError: a name is invalid, or the model takes the column in a type that can't say whom or when.
     """
     check_key_and_time(key, time)
     for column in takes:
@@ -101,8 +102,8 @@ def check_about(takes: Sequence[Column], key: str | None, time: str | None) -> N
 
 
 def differing(some: Sequence[Column], others: Sequence[Column]) -> list[str]:
-    """Return the names of columns that only one of two models takes, or that they take as something else. A number is a
-    number, whatever its width."""
+    """Return the names of the columns that only one of two models takes, or that the two models take in types of
+    different families. Types that differ only in width, such as `int32` and `int64`, are of the same family."""
     one, other = ({column.name: _sort_of(column.type) for column in takes} for takes in (some, others))
     return [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
 
@@ -115,8 +116,8 @@ def _sort_of(kind: str) -> str:
 
 
 def unseen(rows: pa.Table, takes: Sequence[Column]) -> dict[str, int]:
-    """For each column with categories, return how many rows have a value that is none of its categories. Columns
-    without such rows are left out."""
+    """Return, for each column with categories, how many rows have a value that isn't one of the column's categories.
+    Columns without such rows are left out."""
     counts = {}
     for column in takes:
         if column.categories is None or not is_text(plain_type(rows[column.name].type)):

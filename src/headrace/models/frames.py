@@ -61,9 +61,9 @@ def with_missing_truths(table: pa.Table) -> pa.Table:
 
 
 def array_of(table: pa.Table, names: Sequence[str]) -> Any | None:
-    """Return columns of numbers as an array with a row for each row: the same numbers, in the same order in memory, as
-    a library would find them in a pandas frame, but without the time that a frame takes. NaN stands for nulls. Return
-    None if a column holds something else than numbers, or two have the same name."""
+    """Return columns of numbers as an array of rows by columns. Its numbers, and their order in memory, are those of
+    the array in a pandas frame with these columns, but no frame is made, which would take time. Nulls become NaN.
+    Return None if a column holds anything but numbers, or if two columns have the same name."""
     found = []
     for name in names:
         if len(places := table.schema.get_all_field_indices(name)) != 1:

@@ -55,7 +55,8 @@ def are_numbers(values: Iterable[Any]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    """Return whether `prepare.Numbers` can read a text. It isn't tried, since it needs DuckDB, which may be missing."""
+    """Return whether `prepare.Numbers` can read a text. The text's form decides: `prepare.Numbers` itself needs DuckDB,
+    which may be missing."""
     bare = "".join([each for each in text if not (each.isspace() or unicodedata.category(each) in _BESIDE_NUMBERS)])
     if not bare.isascii() or ("," in bare and not _GROUPED.fullmatch(bare)):
         return False

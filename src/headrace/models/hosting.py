@@ -1,4 +1,5 @@
-"""The messages between a model process and the process that asks it, which checks the answers: they are untrusted."""
+"""The messages between a model process and the process that asks it. The replies aren't trusted: the asking process
+checks them."""
 
 from __future__ import annotations
 
@@ -8,19 +9,21 @@ import msgspec
 from msgspec import Struct
 
 Columns = dict[str, list[Any]]
-"""Rows: for each column, a value for each row, as MessagePack holds it."""
+"""Rows by column: for each column's name, a list with the value of each row, as MessagePack holds it."""
 Plain = None | bool | int | float | str
-"""A value of an answer. A reply with any other is refused before it takes memory."""
+"""The types of the values in an answer. A reply with a value of another type is refused before memory is allocated for
+it."""
 
 
 MOST_REPLY_BYTES = 1 << 26
-"""How many bytes a reply of a model process may have."""
+"""The most bytes that a reply of a model process may have."""
 
 
 class Load(Struct, frozen=True, array_like=True, tag="load"):
-    """Load a version of a model. `model` and `preparation` are encoded artifacts, whose blobs are in the process's
-    folder, and also the unpacked bundle if the version has code of the project; `signature` is the model's encoded
-    signature. `row` are columns with one row, to warm up the model."""
+    """The order to load a version of a model. `model` and `preparation` are encoded artifacts. Their blobs are in the
+    model process's folder, and so is the unpacked bundle if the version has own code. `signature` is the model's
+    encoded signature. `row` is a row to warm up the model, as columns of one value each. All fields except `model` may
+    be None."""
 
     model: bytes
     preparation: bytes | None
@@ -29,7 +32,8 @@ class Load(Struct, frozen=True, array_like=True, tag="load"):
 
 
 class Ask(Struct, frozen=True, array_like=True, tag="ask"):
-    """Answer for rows. `number` names the question in the reply. The rows are `columns`, or `arrow`, a stream."""
+    """The order to answer for rows. `number` is the number of this question; the reply has the same number. The rows
+    are in `columns`, or in `arrow` as a stream of Arrow; the other one is None."""
 
     number: int
     columns: Columns | None
@@ -37,10 +41,10 @@ class Ask(Struct, frozen=True, array_like=True, tag="ask"):
 
 
 class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
-    """The model is loaded, which took `seconds`. `gives` are the columns of its answers, and `types` their types in
-    Arrow; both are empty if they aren't known. `trouble` says why the model has no answer for the row that should warm
-    it up, if it has none. If it has a preparation, `takes` are the names and types of the columns that rows must
-    have."""
+    """The reply that the model is loaded, which took `seconds`. `gives` has the names of the columns of the model's
+    answers, and `types` has their types in Arrow; both are empty if they aren't known. If the model can't answer for
+    the row that warms it up, `trouble` says why; otherwise `trouble` is empty. If the model has a preparation, `takes`
+    has the names and types of the columns that rows must have."""
 
     seconds: float
     gives: tuple[str, ...]
@@ -50,8 +54,9 @@ class Loaded(Struct, frozen=True, array_like=True, tag="loaded"):
 
 
 class Answer(Struct, frozen=True, array_like=True, tag="answer"):
-    """The answers for the rows of question `number`, in the form in which the rows came; a row that the preparation
-    refused has nulls. In `columns`, times and decimals are texts. `seconds` is how long the model took."""
+    """The reply with the answers for the rows of question `number`. If the question had `columns`, the answers are in
+    `columns`, with times and decimals as texts. If the question had `arrow`, they are in `arrow`. A row that the
+    preparation refused has nulls. `seconds` is how long the model took."""
 
     number: int
     columns: dict[str, list[Plain]] | None
@@ -60,8 +65,8 @@ class Answer(Struct, frozen=True, array_like=True, tag="answer"):
 
 
 class Trouble(Struct, frozen=True, array_like=True, tag="trouble"):
-    """Why a question has no answer, or why the model can't be loaded (then `number` is None). `is_theirs` is True if
-    the rows are to blame."""
+    """The reply that says why question `number` has no answer. If `number` is None, it says why the model can't be
+    loaded. `is_theirs` is True if the rows are the cause."""
 
     number: int | None
     why: str

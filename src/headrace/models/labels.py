@@ -1,8 +1,8 @@
-"""Labels: what really came of predictions, as tables; and which label each prediction has.
+"""Labels (the true outcomes of predictions) as tables, and functions that find the label of each prediction.
 
-Everything here is a pure function of tables. Labels are kept as they were recorded. A label that comes later for the
-same prediction *supersedes* the earlier one, and labels of a source may be *withdrawn*: both still are in the tables,
-but no longer count.
+All functions are pure. Labels are stored as they were recorded. A later label for the same prediction *supersedes* the
+earlier label, and the labels of a source may be *withdrawn*. Superseded and withdrawn labels stay in the tables, but
+aren't used.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ LABELS = pa.schema(
     ]
 )
 """The columns of a table of labels: the id of the prediction, the label as JSON, where the label came from, and when it
-was recorded. If the id wasn't known, it is null. Then `key` and `time` say whom and when the label is about, and
-`within` says how much earlier the time of the prediction may be. Otherwise these are null."""
+was recorded. If the id isn't known, it is null. In this case, `key` and `time` say whom and when the label is about,
+and `within` says how much earlier the time of the prediction may be. If the id is known, `key`, `time` and `within` are
+null."""
 MADE = pa.schema([("id", pa.string()), ("at", _TIME), ("key", pa.string()), ("time", _TIME)])
-"""The columns of a table that says whom and when predictions are about (`key`, `time`), and when each was asked for."""
+"""The columns of a table of predictions: the id, when the prediction was asked for (`at`), and whom and when the
+prediction is about (`key`, `time`)."""
 JOINED = {"label": "label", "label_source": "source", "labelled_at": "at"}
-"""The columns that predictions get, with the columns of labels that they are made of."""
+"""Name of a column that `joined` adds to predictions -> name of the column of labels with its values."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Label).decode
 
 
 class Tally(NamedTuple):
-    """What became of the labels of one source. Each label is counted once: it is the label of its prediction
-    (`counting`); the next label of its prediction says the same (`repeated`) or something else (`corrected`); the
-    endpoint has no prediction of its id (`unknown`); or it was withdrawn (`withdrawn`)."""
+    """How many labels of one source are in each state. A label is in exactly one state. `counting`: it is the last
+    label of its prediction. `repeated`: the next label of the same prediction has the same value. `corrected`: the next
+    label of the same prediction has another value. `unknown`: the endpoint has no such prediction. `withdrawn`: the
+    label was withdrawn."""
 
     counting: int = 0
     repeated: int = 0
@@ -58,7 +61,7 @@ class Tally(NamedTuple):
 
     @property
     def recorded(self) -> int:
-        """How many labels the source has sent."""
+        """The number of all labels of the source."""
         return sum(self)
 
 
@@ -76,16 +79,17 @@ def text_of(label: Label) -> str:
 
 
 def table_of(ids: Sequence[str], texts: Sequence[str], *, source: str, at: float) -> pa.Table:
-    """Return labels as a table. Each is given as JSON (`text_of`), with the id of its prediction. They came from one
-    source at one time (Unix seconds)."""
+    """Return labels as a table with the columns `LABELS`. `texts` has the labels as JSON (see `text_of`), and `ids` has
+    the ids of their predictions. All labels came from `source`, and were recorded at the time `at` (Unix seconds)."""
     return _filled({"id": ids, "label": texts}, source, at)
 
 
 def table_by_key(
     keys: Sequence[str], times: Sequence[Any], texts: Sequence[str], *, within_s: float, source: str, at: float
 ) -> pa.Table:
-    """Return labels of predictions whose ids aren't known. Instead, it is known whom (`keys`) and when (`times`) each
-    is about. `within_s` is how much earlier, in seconds, the time of the prediction may be."""
+    """Return labels of predictions whose ids aren't known, as a table with the columns `LABELS`. `keys` and `times` say
+    whom and when each label is about, and `texts` has the labels as JSON. `within_s` is how many seconds earlier the
+    time of the prediction may be. All labels came from `source`, and were recorded at the time `at` (Unix seconds)."""
     within = pa.scalar(round(within_s * 1e6), LABELS.field("within").type)
     return _filled({"key": keys, "time": times, "label": texts, "within": pa.repeat(within, len(texts))}, source, at)
 
@@ -104,15 +108,15 @@ def _types(schema: pa.Schema) -> list[tuple[str, pa.DataType]]:
 
 
 def texts_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return labels of one type as JSON. Nulls stay nulls."""
+    """Return a column of labels as texts in JSON. Nulls stay nulls."""
     distinct = column.unique().drop_null()
     return pa.array(map(text_of, distinct.to_pylist()), pa.string()).take(pc.index_in(column, value_set=distinct))
 
 
 def in_order(parts: Mapping[tuple[str, int], pa.Table]) -> pa.Table:
-    """Return the labels of all parts, each of a writer and a segment, in the order in which they were recorded. Labels
-    with the same time are in the order of their writers, segments and rows, so the order never depends on which parts
-    the ledger has first."""
+    """Return the labels of all parts as one table, in the order in which the labels were recorded. The key of a part is
+    its writer and its segment. Labels with the same time are in the order of writers, segments and rows, so the result
+    doesn't depend on the order of the parts."""
     if not parts:
         return LABELS.empty_table()
     table = pa.concat_tables([parts[each] for each in sorted(parts)])
@@ -121,8 +125,9 @@ def in_order(parts: Mapping[tuple[str, int], pa.Table]) -> pa.Table:
 
 
 def made_for(predictions: pa.Table, key: str, time: str) -> pa.Table:
-    """Return whom and when predictions are about, as `MADE`. The columns `key` and `time` of their rows say so.
-    Predictions whose rows don't say it are left out, and so are those of a shadow, which answers nobody."""
+    """Return a table with the columns `MADE`, which says whom and when each prediction is about. `key` and `time` are
+    the names of the columns that say so in the row of a prediction. Predictions whose rows lack these values are left
+    out, and so are the predictions of a shadow, because they are never returned to a client."""
     predictions = predictions.filter(pc.not_equal(predictions.column("variant"), SHADOW))
     rows = predictions.column("input")
     columns = [predictions.column("id"), predictions.column("at"), key_texts(_field(rows, key))]
@@ -131,11 +136,12 @@ def made_for(predictions: pa.Table, key: str, time: str) -> pa.Table:
 
 
 def resolved(labels: pa.Table, made: pa.Table) -> pa.Table:
-    """Return labels with the ids of their predictions, as far as there are such predictions.
+    """Return the labels with the ids of their predictions.
 
-    A label that says whom and when it is about belongs to the prediction with the same key whose time is the latest
-    that isn't after the label's, and is at most `within` before it. Of several with this time, it is the one that was
-    asked for last.
+    A label with an id keeps it. A label with a `key` and a `time` belongs to a prediction with the same key, and its id
+    is null if there is no such prediction. The prediction's time may not be after the label's time, and may be at most
+    `within` before it. Of several such predictions, the one with the latest time is chosen. Of several with this time,
+    the one that was asked for last is chosen.
     """
     is_named = pc.is_valid(labels.column("key"))
     named = labels.filter(is_named)
@@ -154,19 +160,20 @@ def resolved(labels: pa.Table, made: pa.Table) -> pa.Table:
 
 
 def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column that says whom rows are about, as texts: `spec.endpoint.key_text`. What says it of nobody is
-    null."""
+    """Return a column that says whom rows are about, as texts (see `spec.endpoint.key_text`). A value that can't be
+    converted becomes null."""
     return _each(column, key_text, pa.string()) if tells_whom(column.type) else pa.nulls(len(column), pa.string())
 
 
 def moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column that says when rows are about, as times in UTC: `spec.endpoint.moment`. What says no time is
-    null."""
+    """Return a column with the times that rows are about, as times in UTC (see `spec.endpoint.moment`). A value that
+    can't be converted becomes null."""
     return _each(column, moment, _TIME) if tells_time(column.type) else pa.nulls(len(column), _TIME)
 
 
 def _each(column: pa.ChunkedArray, make: Callable[[Any], Any], kind: pa.DataType) -> pa.ChunkedArray:
-    """Return what `make` makes of each value, or null if it can't."""
+    """Return the values converted by `make`, as a column of the type `kind`. A value that `make` can't convert becomes
+    null."""
     plain = plain_type(column.type)
     if pa.types.is_timestamp(plain):
         plain = pa.timestamp("us", plain.tz)  # Python's times are no finer
@@ -187,17 +194,18 @@ def _field(rows: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 
 def _values(table: pa.Table, *names: str) -> list[list[Any]]:
-    """Return columns as lists; times and durations are whole microseconds."""
+    """Return columns as lists. Times and durations become whole numbers of microseconds."""
     columns = [table.column(name) for name in names]
     return [(each if pa.types.is_string(each.type) else each.cast(pa.int64())).to_pylist() for each in columns]
 
 
 def joined(predictions: pa.Table, labels: pa.Table, withdrawn: Mapping[str, float]) -> pa.Table:
-    """Return predictions with the columns of `JOINED`: for each the label that counts, or nulls.
+    """Return predictions with three more columns (`JOINED`): the label of each prediction, its source and its time.
+    They are null for a prediction without a label.
 
-    That is the last of its labels, in the order of `labels`, that isn't withdrawn. `withdrawn` says of a source until
-    when (Unix seconds) what it had sent was withdrawn. If all labels are numbers, or texts, or booleans, the column
-    `label` has that type. Otherwise it has texts in JSON.
+    If a prediction has several labels, the last one in `labels` that isn't withdrawn is used. `withdrawn` has a time
+    (Unix seconds) for some sources: all labels of the source up to this time are withdrawn. If all labels are numbers,
+    all texts or all booleans, the column `label` has that type. Otherwise it has texts in JSON.
     """
     last = _last(labels.filter(pc.invert(_is_withdrawn(labels, withdrawn))))
     found = last.take(pc.index_in(predictions.column("id"), value_set=last.column("id").combine_chunks()))
@@ -208,8 +216,8 @@ def joined(predictions: pa.Table, labels: pa.Table, withdrawn: Mapping[str, floa
 
 
 def tallies(ids: pa.ChunkedArray, labels: pa.Table, withdrawn: Mapping[str, float]) -> dict[str, Tally]:
-    """Return, for each source, what became of its labels. `ids` are those of the endpoint's predictions; `labels` and
-    `withdrawn` mean the same as for `joined`."""
+    """Return, for each source, how many of its labels are in each state. `ids` are the ids of the endpoint's
+    predictions; `labels` and `withdrawn` mean the same as for `joined`."""
     is_withdrawn = _is_withdrawn(labels, withdrawn)
     states = {"withdrawn": labels.filter(is_withdrawn)}
     standing = labels.filter(pc.invert(is_withdrawn))
@@ -247,7 +255,7 @@ def _places(count: int) -> pa.Array:
 
 
 def _same_as_next(values: pa.ChunkedArray) -> pa.Array:
-    """Return of each value whether the next one equals it; False for the last."""
+    """Return, for each value, whether the next value equals it; False for the last value."""
     if not len(values):
         return pa.array([], pa.bool_())
     column = values.combine_chunks()
@@ -255,7 +263,7 @@ def _same_as_next(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return labels in JSON as a column of their type, or as they are if they are of several types."""
+    """Return labels in JSON as a column of their type. If the labels are of several types, return `texts` unchanged."""
     distinct = texts.unique().drop_null()
     try:
         values: Sequence[Label] = [_decode(each) for each in distinct.to_pylist()]

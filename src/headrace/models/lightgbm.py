@@ -38,8 +38,8 @@ class Booster:
 
     @property
     def chosen_on(self) -> object:
-        """A sketch (a small summary, as text) of the rows that chose the round. A LightGBM model stores it as the name
-        of its validation data."""
+        """A sketch (a small summary, as text) of the rows that were used to choose the number of rounds. A LightGBM
+        model stores the sketch as the name of its validation data."""
         named = self._model.params.get("valid")
         return named[0] if isinstance(named, list) and named else named
 

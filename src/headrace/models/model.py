@@ -19,8 +19,8 @@ class Model(Protocol):
 
     @property
     def chosen_on(self) -> object:
-        """A sketch (a small summary, as text) of the rows that chose how long the model was trained. Empty or None if
-        the model has no sketch."""
+        """A sketch (a small summary, as text) of the rows that were used to choose how long the model was trained.
+        Empty or None if the model has no sketch."""
         ...
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
@@ -55,8 +55,9 @@ class Model(Protocol):
         ...
 
     def answers(self, table: pa.Table, columns: Sequence[str], into: str = INTO) -> dict[str, Any]:
-        """Return the predictions for rows as columns by name, whatever the model predicts: `into` with the class or
-        number of each row, and `into_CLASS` with the score of each class.
+        """Return the predictions for rows as columns by name, whatever the model predicts. The column with the name in
+        `into` has the class or number of each row. For each class, a column has its scores: if `into` is `predicted`,
+        the column for the class `late` is `predicted_late`.
 
         Raises:
             UsageError: for the same reasons as for `scores`.

@@ -1,5 +1,5 @@
-"""Functions of a project that a version of a model needs: `prepare` makes the model's rows of those that clients send,
-and `predict` asks the model. They are called, and what they return is checked."""
+"""Calls the functions of a project that a version of a model needs, and checks what the functions return. `prepare`
+converts the rows that clients send to the rows that the model takes, and `predict` asks the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Place = Callable[[BaseException], str]
 
 
 class OwnCodeFailed(HeadraceError):
-    """A function of the project raised an error, or returned something else than a table with a row for each row."""
+    """A function of the project raised an error, or didn't return a table with one row for each row that it got."""
 
 
 class Prepare:
-    """Prepares rows by a function, which gets them as a table, and the values `given` by name. `signature` says what
-    rows it takes."""
+    """Prepares rows by a function of the project. The function gets the rows as a table, and the values in `given` as
+    keyword arguments. `signature` says which columns the function takes."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class Prepare:
         self._kinds = {name: kind for name, kind in kinds if kind is not None}
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Return the rows as the model takes them. The function gets exactly the columns of its signature, in their
-        types, in whatever form a client sent them.
+        """Return the rows that the model takes. The function gets exactly the columns of the signature, in the
+        signature's types, even if a client sent more columns or other types.
 
         Raises:
             UsageError: the rows don't fit the signature.
             HeadraceError: the function itself raised this, so the rows are to blame.
-            OwnCodeFailed: the function raised another error, or returned something else than a row for each row.
+            OwnCodeFailed: the function raised another error, or didn't return a table with one row for each row.
         """
         rows = fitted(rows, self._takes).select([column.name for column in self._takes])
         kinds = [(field.name, self._kinds.get(field.name, field.type)) for field in rows.schema]
@@ -57,8 +57,8 @@ class Prepare:
 
 
 class Predict(Called):
-    """A model that is asked by a function, which gets the model and a table, and returns a table with the answers: the
-    column `predicted`, and perhaps more columns, whose names begin with `predicted_`."""
+    """A model with a function of the project that asks the model. The function gets the model and a table, and returns
+    a table with the answers: the column `predicted`, and perhaps more columns, whose names begin with `predicted_`."""
 
     def __init__(self, model: Any, function: Callable[..., Any], place: Place = lambda _: "") -> None:
         super().__init__(model, function)
@@ -69,7 +69,8 @@ class Predict(Called):
 
         Raises:
             HeadraceError: the function itself raised this, so the rows are to blame.
-            OwnCodeFailed: the function raised another error, or returned no such table.
+            OwnCodeFailed: the function raised another error, or didn't return a table with such columns and one row for
+                each row.
         """
         rows = table.select(list(columns))
         found = _called(self._predict, table.num_rows, self._place, self._model, rows)
@@ -84,7 +85,8 @@ class Predict(Called):
 
 
 def _called(function: Callable[..., Any], count: int, place: Place, *arguments: Any, **given: Any) -> pa.Table:
-    """Call a function, and return its table with `count` rows."""
+    """Call a function, and return the table that it returns. Raise `OwnCodeFailed` if the result isn't a table with
+    `count` rows."""
     name = function.__name__
     try:
         table = function(*arguments, **given)

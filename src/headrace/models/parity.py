@@ -1,5 +1,5 @@
-"""Whether a model gives the same answers in each of the ways in which it can be asked: about many rows together, about
-each row alone, and about a row that comes as JSON."""
+"""Checks that a model gives the same answer for a row in each way of asking: about many rows together, about the row
+alone, and about the row alone as JSON."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from headrace.models.fitting import table_of
 from headrace.spec.signature import Column
 
 MOST_ROWS = 100
-"""How many rows are compared at most. Each of them is asked about three times."""
+"""The most rows that are compared. The model is asked about each of them three times."""
 TOLERANCE = 1e-5
-"""How far two numbers may be apart that count as equal, as a part of the larger one; or of 1, if both are smaller. A
-network of 32-bit floats rounds otherwise for many rows than for one."""
+"""Two numbers count as equal if they differ by at most this share of the larger number, or by at most `TOLERANCE` if
+both numbers are smaller than 1. A network of 32-bit floats rounds differently for many rows than for one row."""
 
 
 def check_parity(model: Answering, rows: pa.Table, takes: Sequence[Column], tolerance: float = TOLERANCE) -> int:
-    """Check that a model answers for each of some rows as it does for all of them together. Return how many rows were
-    compared: at most `MOST_ROWS`, spread evenly.
+    """Check that a model gives the same answer for each row alone, for the row alone as JSON, and for all rows
+    together. Return how many rows were compared: at most `MOST_ROWS`, spread evenly over `rows`.
 
-    `takes` are the columns that a client sends. If the rows have columns that are called as the model's answers, such
-    as `predicted`, they are what the model should answer.
+    `takes` are the columns that a client sends. If `rows` has columns named like the model's answers, such as
+    `predicted`, the answers must equal the values in these columns. `tolerance` says how far two numbers may differ
+    (see `TOLERANCE`).
 
     Raises:
         DataError: there are no rows, the model has no answer, or answers differ. The message names the first column
@@ -47,7 +48,7 @@ def check_parity(model: Answering, rows: pa.Table, takes: Sequence[Column], tole
         whole, row = together[number], rows.slice(number, 1)
         given = {name: row.column(name)[0].as_py() for name in whole if rows.column_names.count(name) == 1}
         if given and takes and not any(column.name in given for column in takes):
-            _compare(given, {name: whole[name] for name in given}, place, "as the sample has it", tolerance)
+            _compare(given, {name: whole[name] for name in given}, place, "in the sample", tolerance)
         for how, form in ways.items():
             (alone,) = _answers(model, form(row), f"for row {place} of the sample {how}")
             _compare(alone, whole, place, how, tolerance)
@@ -65,7 +66,8 @@ def _answers(model: Answering, rows: pa.Table, what: str) -> list[dict[str, Any]
 
 
 def _through_json(row: pa.Table, takes: Sequence[Column]) -> pa.Table:
-    """Return a row as a model process gets it if a client sends it as JSON: columns that aren't taken are left out."""
+    """Return a row as a model process gets it if a client sends it as JSON. Columns that aren't in `takes` are left
+    out."""
     sent = [column for column in takes if column.name in row.column_names]
     (values,) = row.select([column.name for column in sent]).to_pylist()
     values = msgspec.json.decode(msgspec.json.encode(values, enc_hook=str))
@@ -73,7 +75,8 @@ def _through_json(row: pa.Table, takes: Sequence[Column]) -> pa.Table:
 
 
 def _compare(one: dict[str, Any], whole: dict[str, Any], place: int, how: str, tolerance: float) -> None:
-    """Check that two answers for a row are equal. A row that the preparation refuses has no answer, and so may lack
+    """Raise a `DataError` if two answers for the row `place` differ. `how` says how the model was asked for the answer
+    `one`. A column that an answer lacks counts as null, since a row that the preparation refuses may have no
     columns."""
     for name in dict.fromkeys([*whole, *one]):
         left, right = one.get(name), whole.get(name)
@@ -81,8 +84,8 @@ def _compare(one: dict[str, Any], whole: dict[str, Any], place: int, how: str, t
             raise DataError(
                 f"the model's answers differ in column `{name}` of row {place} of the sample: {_shown(left)} {how}, and"
                 f" {_shown(right)} together with the other rows",
-                hint="an answer must depend on its own row only, and on nothing that JSON loses; if the difference is"
-                " rounding, give a larger `tolerance=`",
+                hint="the answer for a row must depend only on this row, and only on values that JSON keeps; if the"
+                " difference is rounding, give a larger `tolerance=`",
             )
 
 

@@ -31,8 +31,8 @@ def none() -> pa.Table:
 
 
 def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "output")) -> pa.Table:
-    """Return tables as one. If a field has types that can't be one column (numbers in one table, texts in another), the
-    structs in `columns` become JSON text."""
+    """Return the rows of several tables as one table. If a field has types that can't be one column (numbers in one
+    table, texts in another), the structs in `columns` become JSON text."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:

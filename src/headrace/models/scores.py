@@ -72,16 +72,17 @@ def is_probable(values: Any) -> bool:
 
 
 def answers_of(scores: Scores, decisions: Any | None, into: str) -> dict[str, Any]:
-    """Return predictions as columns: `into` with the decision for each row, and `into_CLASS` with the score of each
-    class, if the scores are of classes.
+    """Return predictions as columns by name. The column with the name in `into` has the decision for each row. If the
+    scores are of classes, each class has a column of scores: if `into` is `predicted`, the column for the class `late`
+    is `predicted_late`.
 
-    `decisions` has what the model itself decides. If it is None, the decision is the class with the highest score. Of
-    two classes, this is the second one if its probability is at least a half or its score is above 0. For a model that
-    only ranks rows, the result is one column of scores.
+    `decisions` has the model's own decisions. If `decisions` is None, the decision is the class with the highest score.
+    Of two classes, this is the second one if its probability is at least 0.5, or if its score is above 0. For a model
+    that only ranks rows, the result is one column of scores.
 
     Raises:
-        UsageError: the model decides on several values for each row. Or it makes no decisions, and gives several scores
-            for each row that aren't those of its classes.
+        UsageError: the model predicts several values for each row. Or it makes no decisions, and gives several scores
+            for each row that aren't the scores of its classes.
     """
     if decisions is not None and decisions.ndim != 1:
         wide = "x".join(map(str, decisions.shape[1:])) or "no"

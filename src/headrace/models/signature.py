@@ -25,8 +25,8 @@ TRIED = 8
 def signature_of(model: Model, rows: pa.Table, columns: Sequence[str]) -> Signature:
     """Return the signature of a model that learned from these columns of the rows.
 
-    The model predicts some of the rows, so that the signature can say what the model gives. If the model fails at this,
-    the signature doesn't say it.
+    The model predicts some of the rows, so that the signature can say what the model gives. If the model can't predict
+    these rows, the signature doesn't say what the model gives.
     """
     try:
         given = pa.table(model.answers(rows.slice(0, TRIED), columns))

@@ -15,20 +15,20 @@ from headrace.errors import DataError, sentence
 from headrace.models.types import is_text
 
 MOST_BYTES = 1 << 28
-"""How many bytes a stream's data may have once they are unpacked."""
+"""The most bytes that a stream's data may have after unpacking."""
 MOST_BATCHES = 10_000
 MOST_COLUMNS = 10_000
 """A stream with more batches or columns than this is refused, since each takes time."""
 _BARE = 1 << 22
-"""How many values a stream may have that no byte stands for, such as nulls."""
+"""The most values that a stream may have without any bytes for them, such as nulls."""
 _BITS = 8
-"""How many values a byte may hold."""
+"""The most values that one byte may hold."""
 _WIDEST = 32
 """How many bytes the widest value of a fixed width has."""
 
 
 def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
-    """Return the table in a stream that anybody may have made.
+    """Return the table in a stream that isn't trusted, after checking it.
 
     Raises:
         DataError: the bytes are no stream of Arrow, contradict each other, unpack to more than `most_bytes`, or have
@@ -62,7 +62,8 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
 
 
 def stream_of(table: pa.Table, packed: str | None = None) -> bytes:
-    """Return a table as a stream, packed with this method of Arrow (`zstd`), if one is given."""
+    """Return a table as a stream of Arrow. `packed` is Arrow's name of a compression, such as `zstd`; None means no
+    compression."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=packed)) as stream:
         stream.write_table(table)
@@ -71,8 +72,8 @@ def stream_of(table: pa.Table, packed: str | None = None) -> bytes:
 
 
 def is_plain(kind: pa.DataType) -> bool:
-    """Return whether values of a type are numbers, texts, bytes, booleans, times or nulls, each with bytes of its
-    own."""
+    """Return whether values of a type are numbers, texts, bytes, booleans, times or nulls, and no two values share
+    bytes."""
     return bool(
         pa.types.is_primitive(kind)
         or pa.types.is_null(kind)
@@ -83,7 +84,8 @@ def is_plain(kind: pa.DataType) -> bool:
 
 
 def _check_type(field: pa.Field) -> None:
-    """Refuse a column in which a few bytes can stand for many values in a way that isn't counted."""
+    """Refuse a column of a type in which many values can share a few bytes. Types whose shared bytes `_size` counts are
+    accepted."""
     kind = field.type
     if is_text(kind) or pa.types.is_binary_view(kind):
         return
@@ -112,8 +114,8 @@ def _leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
 
 
 def _size(chunk: pa.Array) -> int:
-    """Return how many bytes an array's values take if each has bytes of its own, where values may share them: in a
-    dictionary, and in views. For other types, return 0."""
+    """Return how many bytes the values of a dictionary or a view would take if no two values shared bytes. For arrays
+    of other types, whose values can't share bytes, return 0."""
     if pa.types.is_dictionary(chunk.type):
         kind = chunk.type.value_type
         if pa.types.is_primitive(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind):

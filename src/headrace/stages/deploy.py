@@ -52,7 +52,7 @@ def _check(given: Mapping[str, Any]) -> None:
     if not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
         raise UsageError(
             f"`tolerance` is {tolerance!r:.80}",
-            hint="give how far equal numbers may be apart: 1e-5 is a part in 100,000",
+            hint="give a number from 0 up to 1: 1e-5 allows a difference of 1 in 100,000",
         )
     if canary is not None and given.get("shadow") is True:
         raise UsageError(
@@ -63,7 +63,8 @@ def _check(given: Mapping[str, Any]) -> None:
 
 
 def _check_own_code(options: Mapping[str, Any]) -> None:
-    """Check `prepare` and `predict` with what belongs to them, as far as it is known."""
+    """Check the functions `prepare` and `predict`, and the options that go with them: `given`, `preparation` and
+    `signature`. Options that aren't known yet aren't checked."""
     prepare, predict, given = (options.get(name) for name in ("prepare", "predict", "given"))
     for name, function in (("prepare", prepare), ("predict", predict)):
         if function is not None and (not inspect.isfunction(function) or "." in function.__qualname__):
@@ -105,8 +106,9 @@ def _check_call(function: Callable[..., Any], what: str, *arguments: Any, **give
 
 
 def _check_sample(asked: Register, own: tuple[Any, Any, Any], rows: Signature | None, sample: Any, most: float) -> None:
-    """Check that the model answers alike however it is asked about the sample: numbers may differ by `most`. `own` are
-    `prepare`, `predict` and `given`, and `rows` is the signature of rows as clients send them."""
+    """Check that the model gives the same answers for the sample in each way of asking (see `check_parity`). Numbers
+    may differ by `most`. `own` has `prepare`, `predict` and `given`. `rows` is the signature of the rows that clients
+    send."""
     model: Any = attempt().load(asked.out)
     (prepare, predict, given), signature = own, signature_in(asked.out.signature)
     if rows is not None and (prepare is not None or predict is not None):
@@ -153,34 +155,39 @@ def endpoint(
     """Register a model as the next version under a name, and let the endpoint of this name answer with it. A model that
     is already registered under this name keeps its version.
 
-    The version becomes the endpoint's variant `production`, and gets all requests that no other variant gets. With
-    `canary`, a share from 0 to 1, it becomes the variant `canary` and gets this share of the requests. With `shadow`,
-    it gets a copy of each request, and its answers are kept but not returned. An endpoint that doesn't exist yet sends
-    all requests to the version. Outside of a run, nothing is deployed.
+    The version becomes the endpoint's variant `production`, and gets all requests that no other variant gets. If
+    `canary` is given (a share from 0 to 1), the version becomes the variant `canary` instead, and gets this share of
+    the requests. If `shadow` is True, the version gets a copy of each request, and its answers are kept but not
+    returned. An endpoint that doesn't exist yet sends all requests to the version. Outside of a run, nothing is
+    deployed.
 
-    `key` and `time` name the columns of a record that tell whom and when its answer is about, such as `"customer"` and
-    `"day"`. Each record must have them then, also if the model doesn't take them: they are logged, and not passed to
-    the model. Without them, an endpoint keeps those that it has.
+    `key` and `time` name two columns of the rows that clients send. The column `key` says whom an answer is about, such
+    as `"customer"`, and the column `time` says when, such as `"day"`. If these are given, each row must have the
+    columns, even if the model doesn't take them. Columns that the model doesn't take are logged, but not passed to it.
+    If `key` and `time` aren't given, the endpoint keeps the `key` and `time` that it has.
 
-    `prepare` is a function of the project that makes the model's rows of those that clients send. It is called with a
-    table, and with the values `given` by name, and returns a table with a row for each row. `predict` is a function of
-    the project that asks the model. It is called with the model and a table, and returns a table with the answer for
-    each row as the column `predicted`; names of more columns begin with `predicted_`. With one of them, `signature` is
-    a table with the columns that clients send. These functions are part of the version: the same model with another
-    function is another version.
+    `prepare` is a function of the project that converts the rows that clients send to the rows that the model takes. It
+    is called with a table, and with the values in `given` as keyword arguments. It returns a table with one row for
+    each row that it gets. `predict` is a function of the project that asks the model. It is called with the model and a
+    table. It returns a table with the answer for each row in the column `predicted`; the names of further columns begin
+    with `predicted_`. If `prepare` or `predict` is given, `signature` must be a table with the columns that clients
+    send. Both functions are part of the version: the same model with another function is another version.
 
     `sample` are rows as clients will send them, such as rows of the test set before `prepare.clean`. The model is asked
-    about up to 100 of them in all ways: all together, each alone, and each as JSON. If an answer differs, the stage
-    fails, and nothing is deployed. Numbers may differ by `tolerance`, as a part of the larger one, or of 1. If the
-    sample has columns such as `predicted`, the model must answer what they hold. Without a sample, nothing is compared.
+    about up to 100 of these rows in three ways: all rows together, each row alone, and each row alone as JSON. If the
+    answers for a row differ, the stage fails, and nothing is deployed. Two numbers may differ by `tolerance` times the
+    larger one, or by `tolerance` if both are smaller than 1. If the sample has columns named like the model's answers,
+    such as `predicted`, the answers must equal the values in these columns. If no sample is given, nothing is compared.
 
-    `model`, `report`, `note`, `preparation` and otherwise `signature` mean the same as for `registry.model`.
+    `model`, `report`, `note` and `preparation` mean the same as for `registry.model`. So does `signature` if neither
+    `prepare` nor `predict` is given.
 
     Raises:
-        UsageError: the name is invalid, `canary` isn't a share or is given with `shadow`, `prepare` or `predict` isn't
-            a function of a module or can't be called so, a value in `given` can't be saved in a safe form, the model
-            can't answer requests, its report has not passed, it takes the column `time` as something else, or
-            `registry.model` would refuse the model or its preparation.
+        UsageError: the name is invalid; `canary` isn't a share, or is given with `shadow`; `prepare` or `predict` isn't
+            a function of a module, or doesn't take the arguments above; a value in `given` can't be saved in a safe
+            form; the model can't answer requests; its report has not passed; the model takes the column `key` or
+            `time`, but in a type that can't say whom or when; or `registry.model` would refuse the model or its
+            preparation.
         DataError: the model's answers for the sample differ.
     """
     _check({"name": name, "canary": canary, "shadow": shadow, "key": key, "time": time, "tolerance": tolerance})
@@ -217,7 +224,7 @@ def endpoint(
 
 
 def _own_code(prepare: Any, predict: Any, given: dict[str, Any], signature: bytes) -> Ref:
-    """Return the artifact of a version's own code: functions, and the values that `prepare` is given."""
+    """Return the artifact of a version's own code: its functions, and the values in `given`, which `prepare` gets."""
     bundle = present.bundle
     assert bundle is not None, "a run has a bundle"
     values = attempt().artifact(given)

@@ -2,7 +2,7 @@
 default, check and docs.
 
     class Training(Options, frozen=True, kw_only=True):
-        epochs: Annotated[int, Option("how often the table is read.", whole(1))] = 10
+        epochs: Annotated[int, Option("how many times the table is read.", whole(1))] = 10
 
     class Call(Training, frozen=True):
         table: Annotated[pa.Table, Option("the rows to learn from.")]

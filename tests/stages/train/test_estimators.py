@@ -200,7 +200,7 @@ def test_decimals_are_numbers_and_dates_are_named() -> None:
 def test_a_target_that_binary_would_take_for_something_else_is_refused() -> None:
     for values in (X[:, 0], np.where(X[:, 0] > 0, 1, 2), np.where(X[:, 0] > 0, -1, 0)):
         table = pa.table({"a": X[:, 0], "y": values})
-        with pytest.raises(DataError, match="`binary` tells 1 from 0, and the target `y` holds"):
+        with pytest.raises(DataError, match="`binary` takes the classes 0 and 1, and the target `y` holds"):
             train.lightgbm({"objective": "binary"}, table, target="y")
     signs = pa.table({"a": X[:, 0], "y": np.where(X[:, 0] > 0, 1, -1)})
     assert train.lightgbm({"objective": "binary"}, signs, target="y", num_boost_round=1).rounds == 1

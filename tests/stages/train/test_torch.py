@@ -201,7 +201,7 @@ def test_a_batch_whose_loss_is_not_finite_is_an_error_or_left_out() -> None:
         ({"lr": -1.0}, "the optimizer can't be made: Invalid learning rate"),
         ({"scheduler": "StepLR"}, "the scheduler can't be made: .*step_size"),
         ({"scheduler": "ReduceLROnPlateau", "scheduler_every": "step"}, "needs the loss of an epoch"),
-        ({"device": "xpu"}, "`device` is `xpu`, which isn't here"),
+        ({"device": "xpu"}, "`device` is `xpu`, which doesn't exist on this machine"),
         ({"epochs": 0}, "`epochs` is 0"),
         ({"precision": "int8"}, "`precision` is 'int8'"),
         ({"device": "cuda"}, "no GPU"),

@@ -3,7 +3,8 @@
 A `Network` holds the name of the class or function that makes its module, as text. Whoever asks the network to predict
 imports that name and calls it. So under `safe_only` a name is accepted only if it is the exact name of a class that
 `torch.nn` offers, or, as an argument, of a function that `torch.nn.functional` defines. Names are looked up in these
-two modules alone: no module that an artifact names is imported, and no step leads from one object to the next.
+two modules alone. No module that an artifact names is imported, and a name can't lead to an attribute of another
+object.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NETWORK = "headrace.stages.train.Network"
 PLAIN = (type(None), bool, int, float, str)
 TENSORS = {"torch.Tensor", "torch.nn.parameter.Parameter"}
 DEFINED_IN = ("torch.nn.functional", "torch._C._nn")
-"""Modules whose functions `torch.nn.functional` offers. The second is compiled: `gelu` lies there, for example."""
+"""Modules whose functions `torch.nn.functional` offers. The second is compiled: it defines `gelu`, for example."""
 
 
 def check_named(named: Any) -> None:

@@ -350,7 +350,7 @@ def _within(number: Any, most: int, least: int = 1) -> bool:
 
 
 def _is_sound_agglomeration(model: Any) -> bool:
-    """Return whether no cluster of features has a number beyond theirs: each row gets a value for each number below."""
+    """Return whether the cluster number of each feature is valid: at least 0, and below the number of features."""
     return not hasattr(model, "labels_") or _below(model.labels_, model.n_features_in_)
 
 

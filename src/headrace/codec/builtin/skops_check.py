@@ -1,9 +1,9 @@
 """What a file in skops' format may hold: each name in it is checked before anything is made from it.
 
 skops asks its caller for the names to trust, and resolves them with `getattr(import_module(module), name)`. So a name
-isn't safe because it begins like a trusted name: the module `sklearn.metrics._dist_metrics`, for example, also contains
-`os`, and a second node could call a function of `os`. Here a node is accepted only under two conditions: its type is
-known, and a class or function that fits this type is defined under exactly the node's name.
+may be unsafe even if it begins like a trusted name. For example, the module `sklearn.metrics._dist_metrics` also
+contains `os`, and a second node could call a function of `os`. Here a node is accepted only under two conditions: its
+type is known, and a class or function that fits this type is defined under exactly the node's name.
 """
 
 from __future__ import annotations

@@ -177,8 +177,8 @@ def _told(metrics: Sequence[Metric], parts: Sequence[Part]) -> list[Metric]:
 def _many(
     one: pa.Table, other: pa.Table, words: Any, names: Sequence[str], *, probabilities: bool
 ) -> tuple[ManyPart, ManyPart]:
-    """Return the rows twice: with the metrics of one model, and with those of the other. Metrics of scores are among
-    them if both models have a score for each class."""
+    """Return two parts of the same rows: one with the metrics of the predictions in `one`, and one with the metrics of
+    those in `other`. Metrics of scores are included if both models have a score for each class."""
     scored = [each.removeprefix(SCORE_OF) for each in one.column_names if each.startswith(SCORE_OF)]
     has_scores = {*names} <= {*scored} and {f"{SCORE_OF}{each}" for each in scored} <= {*other.column_names}
     place = {name: number for number, name in enumerate(scored if has_scores else names)}

@@ -154,7 +154,8 @@ def _numbers(table: pa.Table, name: str) -> Any:
 
 
 def _bounded(values: Any, what: str) -> Any:
-    """Return the numbers unchanged. Refuse them if the square of one is too large for a float.
+    """Return `values` unchanged. Refuse a number whose square is too large for a float. `what` describes the values in
+    the error.
 
     Raises:
         UsageError: a number is too large. The error names it.
@@ -170,8 +171,8 @@ def _bounded(values: Any, what: str) -> Any:
 
 
 def _claims(judge: Judge, call: RegressionCall, rows: Cases, truth: Any) -> tuple[dict[str, Any], str]:
-    """Return the predictions of the model, the baseline and the previous version, and the name of the rows whose mean
-    is the baseline.
+    """Return the predictions of the model, the baseline and the previous version by name. Also return the name of the
+    rows whose mean target is the baseline's prediction.
 
     The name is empty if the user gave a baseline.
     """
@@ -216,7 +217,8 @@ def _difference(
     drawn_by: Any,
     level: float,
 ) -> Fact:
-    """Return the widest difference of a metric between two groups that are large enough.
+    """Return the widest difference of a metric between two groups that have at least `least` rows. `told` has each
+    group's part and its replicates.
 
     `absent` says which groups are too small to be judged. If there are such groups, the difference's interval has no
     upper end, since these groups may increase the difference by any amount.

@@ -50,10 +50,11 @@ class Bias(NamedTuple):
     """The groups of people by column, and the differences and ratios between them.
 
     In `groups`, an intersection of columns counts as a column. `columns` has only the single columns. `least` is the
-    number of rows that a group needs to be judged. The rate of a smaller group is unknown, so a difference may be as
-    large as 1 and a ratio as small as 0. If the user gave `least`, `told` is True, and smaller groups are simply left
-    out. `of` says in words what a positive prediction means. `drawn` is None if rows are resampled one by one. If
-    resamples draw whole blocks of rows instead, such as days, `drawn` has the number of each row's block.
+    number of rows that a group needs to be judged. If `told` is True, the user gave `least`, and smaller groups are
+    left out. If `told` is False, the rate of a smaller group counts as unknown, so a difference may be as large as 1
+    and a ratio as small as 0. `of` says in words what a positive prediction means. `drawn` is None if rows are
+    resampled one by one. If resamples draw whole blocks of rows instead, such as days, `drawn` has the number of each
+    row's block.
     """
 
     groups: Mapping[str, Sequence[Group]]
@@ -80,8 +81,9 @@ class Bias(NamedTuple):
         """Return the widest difference, or the smallest ratio, over the single columns.
 
         For a difference, each end of the interval is the greatest of the columns' ends. For a ratio, each end is the
-        smallest of them. The columns' ends have a confidence at which they all hold at once (Bonferroni). A column of
-        few people counts too, even if its own value is smaller: that column may be the one that breaks a bound.
+        smallest of them. The columns' ends have a confidence at which they all hold at once (Bonferroni). A column with
+        small groups has a wide interval. So this column may set an end of the result, even if another column has the
+        widest difference.
         """
         sure = 1 - (1 - level) / len(self.columns)
         alone = [self._one(rate, by, sure, ratio=ratio) for by in self.columns]
@@ -300,7 +302,8 @@ def too_small(groups: Sequence[str], by: str, needed: str) -> str:
 
 
 def left_out(table: pa.Table, *, told: bool) -> Iterator[str]:
-    """For each column, yield words that name its groups that are too small for a difference or ratio, if there are any.
+    """Yield a sentence for each column that has groups too small for a difference or ratio. The sentence names these
+    groups.
 
     `told` says whether the user gave the size that a group needs (`min_group`). If so, rules leave smaller groups out.
     """

@@ -230,8 +230,9 @@ def claim(name: str, scores: Scores, classes: Sequence[Any], positive: Any | Non
 
 
 def own_decisions(model: Any, cases: Cases, classes: Sequence[Any], positive: Any | None) -> Any | None:
-    """Return the number of the class that the model itself decides for in each row; if `positive` is given, 1 for that
-    class and 0 for others. Return None if the model has only scores, or decides for something that isn't a class."""
+    """Return the model's own decision for each row, as the number of a class. If `positive` is given, the number is 1
+    for this class and 0 for all others. Return None if the model has only scores, or predicts something that isn't a
+    class."""
     decided = model_of(model).decisions(cases.table, cases.features)
     if decided is None or decided.ndim != 1:
         return None
@@ -242,7 +243,7 @@ def own_decisions(model: Any, cases: Cases, classes: Sequence[Any], positive: An
 
 
 def _places(decided: Any, classes: Sequence[Any]) -> Any:
-    """Return the place of each decision among the classes, or -1 if it isn't one of them."""
+    """Return the index of each decision in `classes`, or -1 for a decision that isn't one of the classes."""
     numbers = {each: place for place, each in enumerate(classes)}
     codes, seen = pd.factorize(np.asarray(decided))
     places = [numbers.get(each.item() if isinstance(each, np.generic) else each, -1) for each in seen]
@@ -256,7 +257,7 @@ def sums_to_one(chances: Any) -> bool:
 
 def two_sided(score: Any, *, probable: bool) -> Any:
     """Return n scores of one of two classes as an array of n by 2. The second column has these scores. The first column
-    has the other class's scores: 1 minus the score if `probable` is True, or else the score with its sign changed."""
+    has the other class's scores: 1 minus the score if `probable` is True, otherwise the score with its sign changed."""
     return np.stack([1 - score if probable else -score, score], axis=1)
 
 
@@ -264,8 +265,8 @@ def aligned(name: str, scores: Scores, classes: Sequence[Any]) -> Scores:
     """Return the scores of a model that is compared with the judged one, with a column for each of the judged model's
     classes.
 
-    A class that the compared model doesn't know gets the lowest score. If that model names no classes or has no scores,
-    its predictions are returned unchanged. `name` is its name in errors.
+    A class that the compared model doesn't know gets the lowest score. If the compared model names no classes or has no
+    scores, its predictions are returned unchanged. `name` is the name of the compared model in errors.
 
     Raises:
         UsageError: the compared model knows a class that isn't in `classes`.

@@ -172,8 +172,8 @@ class Findings:
         return [drawn for _, drawn in every.values()]
 
     def _gaps(self, metric: Metric, places: Sequence[int]) -> tuple[Any, Any, Any]:
-        """Return how much worse a metric is on each slice than on all rows: the values, their replicates, and for each
-        value a least standard error, for the case that its replicates vary less."""
+        """Return how much worse a metric is on each slice than on all rows: the values, their replicates, and a minimum
+        for the standard error of each value, since the replicates of a small slice may vary too little."""
         sign = -1.0 if metric.better == "lower" else 1.0
         whole = self.wholes[MODEL].point[metric.name]
         point = np.array([self.parts[place].point[metric.name] for place in places])
@@ -216,8 +216,8 @@ class Findings:
         return np.array(found_high), ""
 
     def _margin(self, part: Part, own: float, whole: Any, level: float) -> float:
-        """Return the margin of error of a slice's gap. `own` is the margin of the slice's own interval, on the side of
-        interest; `whole` are the replicates of the metric on all rows.
+        """Return the margin of error of a slice's gap. `own` is the distance from the slice's own value to the worse
+        end of its interval. `whole` has the replicates of the metric on all rows.
 
         A gap says how much worse a slice is than all rows. All rows consist of the slice's rows and the other rows, and
         these two sets are independent. So the gap's margin of error is the root of the sum of the squares of the two

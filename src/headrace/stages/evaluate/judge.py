@@ -198,9 +198,9 @@ class Judge:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
         No rule is added if the gates are empty, or already have a rule on the number of these rows. Equal rows may be
-        different cases, unless they were compared by the columns of the option `key`. So without such a comparison, up
-        to 1% of the judged rows may be equal to seen rows. If most rows of the judged table or of the training table
-        are equal to other rows of the same table anyway, there is no warning and no rule on training rows.
+        different cases if they weren't compared by the columns of the option `key`. In this case, the rule allows up to
+        1% of the judged rows to be equal to seen rows. If most rows of the judged table or of the training table are
+        equal to other rows of the same table anyway, there is no warning and no rule on training rows.
         """
         leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
         if leak is not None and leak.tells:

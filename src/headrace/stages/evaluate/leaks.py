@@ -98,9 +98,9 @@ def overlap(model: Model, table: pa.Table, features: Sequence[str]) -> Overlap |
 
     These rows are found by the model's sketch, which holds digests of the features of the rows that were used. The
     result is None if the model has no sketch, or if the table lacks a feature. If most rows of `table`, or of the table
-    that was used, are equal to other rows of the same table anyway, equal rows tell little. Then all rows of `table`
-    count as used if it has all digests of the sketch, and as many rows and as many different rows as the table that was
-    used. Otherwise, none of its rows counts.
+    that was used, are equal to other rows of the same table anyway, equal rows tell little. Then only whole tables are
+    compared: all rows of `table` count as used if `table` has all digests of the sketch, and if both tables have the
+    same number of rows and the same number of different rows. Otherwise, no row counts as used.
     """
     theirs = read(model.chosen_on) if {*features} <= {*table.column_names} else None
     mine = sketch(table, features) if theirs is not None else None

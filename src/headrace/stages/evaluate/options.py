@@ -144,8 +144,8 @@ class PredictionOptions(EvaluationOptions, frozen=True, kw_only=True):
     features: Annotated[
         Sequence[str] | None,
         Option(
-            "the columns that the model gets. If not given, they are those that the model names, or else all"
-            " columns that no other option uses."
+            "the columns that the model gets. If not given, they are the columns that the model names. If the model"
+            " names none, they are all columns that no other option uses."
         ),
     ] = None
     scores: Annotated[Any, Option("a column with the predicted numbers, instead of a model.")] = None
@@ -232,7 +232,8 @@ class ClassificationCall(PredictionOptions, frozen=True, kw_only=True):
         str | float | None,
         Option(
             "the lowest score that is predicted positive: a number, or a rule such as `valid:f1`, which chooses the"
-            " number on the `valid` rows. If not given, the model decides by its own `predict`; else it is 0.5.",
+            " number on the `valid` rows. If not given, the model's own `predict` decides; if the model has none, the"
+            " threshold is 0.5.",
             before="valid",
         ),
     ] = None

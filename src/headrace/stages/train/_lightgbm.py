@@ -107,7 +107,7 @@ def lightgbm(
         target: the column to predict, in which no value may be missing.
         features: the columns to predict from; by default all other columns.
         categorical_feature: more columns that are categories, such as codes kept as numbers.
-        weight: a column with the weight of each row, from 0.
+        weight: a column with the weight of each row (0 or more).
         group: for an objective that ranks, such as `lambdarank`: the column with the group of each row, such as its
             query. The rows of a group are ranked against each other, and needn't be next to each other.
         valid: rows on which the metrics are computed. In each round, the metrics are logged as `valid/METRIC`.
@@ -382,13 +382,14 @@ def _labels(found: Examples, target: str) -> Any:
 
 
 def _check_two(found: Examples, target: str) -> None:
-    """Raise an error unless the target has two classes, for the objective `binary`. LightGBM would silently treat all
-    values above 0 as one class."""
+    """Raise an error if the objective `binary` wouldn't separate the target's values. There must be two values, and
+    exactly one of them must be above 0: LightGBM silently treats all values above 0 as one class, and all others as the
+    other."""
     values = np.unique(_labels(found, target))
     if len(values) != 2 or values[0] > 0 or values[1] <= 0:
         shown = ", ".join(f"{each:g}" for each in values[:3]) + (", ..." if len(values) > 3 else "")
         raise DataError(
-            f"`binary` tells 1 from 0, and the target `{target}` holds {shown}",
+            f"`binary` takes the classes 0 and 1, and the target `{target}` holds {shown}",
             hint="number the classes 0 and 1 in an earlier stage, or use another objective: `multiclass`, `regression`",
         )
 

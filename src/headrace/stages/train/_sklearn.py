@@ -68,7 +68,7 @@ def sklearn(
         table: the rows to learn from.
         target: the column to predict, in which no value may be missing.
         features: the columns to predict from; by default all other columns.
-        sample_weight: a column with the weight of each row, from 0.
+        sample_weight: a column with the weight of each row (0 or more).
         valid: more rows to score the model on.
         scoring: names of scikit-learn's scorers, such as `["roc_auc", "neg_log_loss"]`; by default the estimator's own
             score (accuracy, or R²). Scores are logged as `train/NAME` and `valid/NAME`.

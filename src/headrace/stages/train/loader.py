@@ -46,7 +46,7 @@ class Loader:
         rank: the number of this process, from 0. Each rank gets its part of each batch, in the order of the ranks.
         world: the number of processes that share each batch.
         drop_last: leave out the rows at the end of an epoch that don't fill a batch.
-        pad: the value that fills up the lists of an array, by the array's name; by default 0.
+        pad: for each array of lists, by its name: the value that is added to the end of short lists; by default 0.
         never_empty: if a batch has fewer rows than there are ranks, a rank without rows gets the batch's first row.
 
     `input_wait_s` is how many seconds the caller has waited for batches since the loader was created.

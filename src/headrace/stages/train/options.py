@@ -52,8 +52,8 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
             later=True,
         ),
     ] = 0
-    epochs: Annotated[int, Option("how often the table is read, each time in another order.", whole(1))] = 10
-    batch_size: Annotated[int, Option("the rows in a step, over all processes together.", whole(1))] = 256
+    epochs: Annotated[int, Option("how many times the table is read, each time in another order.", whole(1))] = 10
+    batch_size: Annotated[int, Option("the number of rows in a step, over all processes together.", whole(1))] = 256
     precision: Annotated[
         Precision,
         Option("the type of numbers: `bf16` and `fp16` use `torch.autocast`, and `fp16` also scales the loss."),
@@ -78,7 +78,9 @@ class TrainingOptions(Retried, frozen=True, kw_only=True):
     on_nonfinite: Annotated[
         OnNonfinite, Option("a loss that is not finite is an error (`fail`), or its batch is left out (`skip`).")
     ] = "fail"
-    log_every: Annotated[int, Option("the steps between two logs of loss, rate and speed.", whole(1))] = 50
+    log_every: Annotated[
+        int, Option("the number of steps between two logs of loss, learning rate and speed.", whole(1))
+    ] = 50
     seed: Annotated[
         int, Option("the seed of the weights, of the order of rows, and of all other randomness.", whole(0))
     ] = 0
@@ -123,7 +125,7 @@ class TorchOptions(TrainingOptions, frozen=True, kw_only=True):
     procs: Annotated[
         int,
         Option(
-            "the processes on each node that train together by `torchrun`, each with `cpu / procs` threads.",
+            "how many processes on each node train together by `torchrun`, each with `cpu / procs` threads.",
             whole(1),
             before="resources",
         ),

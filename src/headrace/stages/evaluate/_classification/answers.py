@@ -38,12 +38,13 @@ from headrace.watch.thresholds import Threshold, threshold_of
 class Answers(NamedTuple):
     """The predictions of the model, the baseline and the previous version for the judged rows.
 
-    `truth` is an array of class numbers. `classes[n]` is the class with number n. Of two classes, the second is the
-    positive class. `known` has all classes, in the order of the columns of the model's scores. `claims` has the
-    predictions by name, the model's first. `threshold` is None if decisions don't come from a threshold. `rates_of`
-    names the rows in which the baseline's class frequencies were counted. It is empty if the user gave a baseline. Some
-    models decide differently than their scores imply: for each of them, `own` has the number of rows where they do. If
-    there are two classes and scores, rows are in the order of the model's score.
+    `truth` is an array of class numbers. `classes[n]` is the class with number n. If there is a positive class X,
+    `classes` has two entries: the other class (or `not X`, if X is judged against several classes), and X. `known` has
+    all classes, in the order of the columns of the model's scores. `claims` has the predictions by name, the model's
+    first. `threshold` is None if decisions don't come from a threshold. `rates_of` names the rows in which the
+    baseline's class frequencies were counted. It is empty if the user gave a baseline. A model may decide differently
+    from what its scores imply: `own` then has the number of such rows under the model's name. If there are two classes
+    and scores, rows are in the order of the model's score.
     """
 
     cases: Cases
@@ -204,7 +205,7 @@ def _decisions(cases: Cases, name: str, classes: Sequence[Any], positive: Any | 
     strange = [each for each in values if each not in classes]
     if strange:
         raise UsageError(
-            f"column `{name}` decides for `{strange[0]}`, which is not a class of the target",
+            f"column `{name}` holds `{strange[0]}`, which is not a class of the target",
             hint=f"the classes are {', '.join(f'`{each}`' for each in classes[:20])}",
         )
     return _numbers(values, classes, positive)
@@ -249,8 +250,8 @@ def _rates(
 ) -> tuple[Any, str]:
     """Return how frequent each class is, and the name of the rows in which the classes were counted.
 
-    The classes are counted in the training rows if these have a target, or else in the validation rows. If neither have
-    a target, the classes are counted in the judged rows.
+    The classes are counted in the first of these that has a target: the training rows, the validation rows, the judged
+    rows.
     """
     counted, of = truth, "the rows judged"
     for rows, name in ((valid, "the validation rows"), (train, "the training rows")):
@@ -272,8 +273,12 @@ def _by_itself(
     positive: Any | None,
     own: dict[str, int],
 ) -> Claim:
-    """Return `claim` with the model's own decisions, unless the user gives a threshold. If they differ from the
-    decisions that follow from the scores, put the number of rows where they differ into `own`."""
+    """Return `claim` with the model's own decisions. If the user gives a threshold or the model makes no decisions,
+    return `claim` unchanged.
+
+    If the model's own decisions differ from those that follow from the scores, add the number of rows that differ to
+    `own`, under the claim's name.
+    """
     if call.threshold is not None or claim.chances is None or claim.decided is None:
         return claim
     decided = own_decisions(model, cases, classes, positive)

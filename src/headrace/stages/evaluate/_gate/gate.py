@@ -42,8 +42,8 @@ ROUNDING = 1e-12
 errors."""
 
 MOST_TIMES = 1000
-"""The verdict on an undecided rule says how many rows would decide it. It doesn't if that is at least `MOST_TIMES`
-times as many rows as now."""
+"""The verdict on an undecided rule says how many rows would decide the rule, if that is fewer than `MOST_TIMES` times
+the present number of rows."""
 
 HOLDS = {True: "holds", False: "fails", None: "undecided"}
 
@@ -240,7 +240,7 @@ def _rows_needed(fact: Fact, comparison: Comparison) -> str:
     """Return words on how many more rows might decide the rule. The result is empty if more rows wouldn't help.
 
     An interval narrows with the square root of the number of rows. More rows don't help if the value itself is on the
-    wrong side of the bound. The result is also empty if `MOST_TIMES` times as many rows as now, or more, would be
+    wrong side of the bound. The result is also empty if at least `MOST_TIMES` times the present number of rows would be
     needed.
     """
     assert fact.value is not None

@@ -34,9 +34,9 @@ class Promises(NamedTuple):
     """The numbers that an evaluation will measure, as far as they are known before there are data.
 
     `main` is the name of the main metric. `people` are differences and ratios between groups of people: each of them is
-    measured for each column. If `overall`, the widest over all columns is measured too. `counts` are the names of row
-    counts. If `own_baseline` is False, there is a baseline only if the user gives one. `classes` are metrics of one
-    class, such as `recall of red`.
+    measured for each column. If `overall`, the widest difference and the smallest ratio over all columns are measured
+    too. `counts` are the names of row counts. If `own_baseline` is False, there is a baseline only if the user gives
+    one. `classes` are metrics of one class, such as `recall of red`.
     """
 
     metrics: Sequence[Metric]

@@ -152,7 +152,8 @@ class BinaryPart:
     def _losses(self, loss: Callable[[Any, Any], Any]) -> Ratio:
         """Return the mean of a loss as a ratio of sums over rows.
 
-        The interval allows for one more row, which may have any of the predicted probabilities, and either class.
+        The interval allows for one more row. This row may have any of the predicted probabilities, and may be of either
+        class.
         """
         chance = self.chance
 

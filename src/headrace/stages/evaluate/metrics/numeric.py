@@ -73,8 +73,8 @@ class NumericPart:
         return found
 
     def sums(self, name: str) -> Ratio | Middle | None:
-        """Return a metric as a ratio of sums over rows, or as a median. The ratios have no upper bound for the
-        value of one more row, since that row's error may be of any size."""
+        """Return a metric as a ratio of sums over rows, or as a median. The ratios have no `highest`, the bound for one
+        more row, since the error of one more row may be of any size."""
         ones, sizes, squares, errors, _, off2, shares = self.added.T
         match name:
             case "MAE":

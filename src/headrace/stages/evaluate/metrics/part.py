@@ -116,7 +116,7 @@ class Found(NamedTuple):
         return percentile(self.replicates, level)
 
     def less(self, other: Found, what: str) -> Found:
-        """Return the difference from another model's value, on the same resamples. `what` names the other model."""
+        """Return this value minus the value of another model, on the same resamples. `what` names the other model."""
         metric = self.metric.difference(f"{self.metric.name} less {what}", self.metric.better)
         if self.value is None or other.value is None:
             return Found(metric, None, None, self.why or f"for the {what} model, {other.why}")

@@ -34,8 +34,9 @@ def predict(call: PredictCall) -> pa.Table:
     """Return the table with the class that a model with its adapter predicts for each text, and with the probability of
     each class.
 
-    The new columns are `into` with the predicted class, and a column `into_CLASS` for each class, with its probability.
-    `evaluate.classification` takes the columns of probabilities as `scores=`.
+    The option `into` names the new column with the predicted class, by default `predicted`. The probability of the
+    class `late` is in a column `predicted_late`, and so on for each class. `evaluate.classification` takes the columns
+    of probabilities as `scores=`.
 
     Raises:
         UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.
@@ -51,8 +52,8 @@ class ForetellCall(PredictCall, frozen=True, kw_only=True):
 
 @takes(ForetellCall)
 def foretell(call: ForetellCall) -> pa.Table:
-    """The former name of the stage `predict`. The new column has its former name too, so that existing results are
-    reused.
+    """The former name of the stage `predict`. By default, the new column has its former name too (`foretold`), so that
+    existing results are reused.
 
     Raises:
         UsageError: for the same reasons as `predict`.
@@ -92,7 +93,7 @@ def complete(call: CompleteCall) -> pa.Table:
     """Return the table with a continuation of each text. Each token is the likeliest one, until `end` or
     `max_new_tokens`.
 
-    The new column is `into`; `evaluate.generation` compares it with references.
+    The option `into` names the new column. `evaluate.generation` can compare this column with references.
 
     Raises:
         UsageError: the adapter was made for another model or another task, or the table lacks the column of texts.

@@ -32,7 +32,8 @@ class Reading:
         self._end = self._reader.id_of(notes.end) if notes.end else None
 
     def arrays(self, lesson: Lesson | None) -> dict[str, str | list[str]]:
-        """Return which arrays the loader must yield: for each array's name, the column that it is made from."""
+        """Return which arrays the loader must yield: for each array's name, the column or columns that the array is
+        made from."""
         found: dict[str, str | list[str]] = {IDS: IDS, MASK: MASK}
         found[TARGET if lesson is not None else LEARNED] = TARGET if lesson is not None else LEARNED
         return found

@@ -188,7 +188,8 @@ _NONFINITE_HINT = (
 
 
 def _made(what: str, maker: Callable[[Any], Any], of: Any) -> Any:
-    """Return the optimizer for parameters, or the scheduler for an optimizer."""
+    """Return what `maker` returns for `of`: an optimizer for parameters, or a scheduler for an optimizer. `what` names
+    it in the error."""
     try:
         return maker(of)
     except (TypeError, ValueError) as error:
@@ -215,7 +216,9 @@ def pick_device(name: str) -> Any:
     try:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:  # a backend that PyTorch lacks, or a GPU number that doesn't exist
-        raise UsageError(f"`device` is `{name}`, which isn't here", hint='give "auto", "cpu" or "cuda"') from error
+        raise UsageError(
+            f"`device` is `{name}`, which doesn't exist on this machine", hint='give "auto", "cpu" or "cuda"'
+        ) from error
     return device
 
 

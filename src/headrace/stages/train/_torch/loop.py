@@ -139,7 +139,8 @@ class Fitting:
         self._heed(self._word())
 
     def _word(self) -> Word | None:
-        """Return what to do after the current step (None: just go on). All ranks return the same word."""
+        """Return what to do after the current step, such as `checkpoint`, or None to continue with the next step. All
+        ranks return the same value."""
         if self._world > 1 and self._step % TOGETHER_EVERY and not self._is_due_by_step():
             return None
         word = self._own_word() if self._rank == 0 else None

@@ -184,7 +184,7 @@ def lesson(
             )
         if answer == "logit" and len(classes) != 2:
             raise UsageError(
-                f"`{target}` has {len(classes)} classes, and `{loss}` tells two apart", hint="use CrossEntropyLoss"
+                f"`{target}` has {len(classes)} classes, and `{loss}` takes only two", hint="use CrossEntropyLoss"
             )
     columns = _columns(table, target, features)
     return Lesson(

@@ -88,7 +88,7 @@ def test_variants_share_the_requests_with_production_until_they_end_or_are_promo
     assert route(shell) == found
     refused = shell("route", "delays:3", "--share", "0.8", "--as", "trial")
     assert (refused.code, route(shell)) == (2, found)
-    assert "the variants but `production` would get 1.05 of the requests" in refused.err
+    assert "the variants besides `production` would get 1.05 of the requests" in refused.err
     assert shell("retire", "delays", "trial").out == "delays: production 1 (75%), canary 2 (25%)\n"
     assert shell("promote", "delays:2").out == "delays: production 2 (100%)\n"
 

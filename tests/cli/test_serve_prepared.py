@@ -291,7 +291,7 @@ def test_commands_name_the_function_and_run_it_never(project: Project) -> None:
     assert (project.root / "planes.csv").read_text().splitlines()[1].split(",") == ['"N1"', "100"]
     project.write("rows.json", json.dumps([ROW]))
     done = project.headrace("predict", "delays", "--rows", "rows.json")
-    assert (done.code, "answers by `features.to_features`" in done.err) == (2, True), done
+    assert (done.code, "needs the project's function `features.to_features` to answer" in done.err) == (2, True), done
 
 
 WRONG = """

@@ -109,7 +109,7 @@ class _Run(Struct, frozen=True):
         return None if row is None or row.out is None else decode_ref(row.out)
 
     def is_gate(self, row: TaskRow, ref: Ref) -> bool:
-        """Return whether a task is a gate: an evaluation, or a call of `evaluate.gate`. Its output `ref` says no."""
+        """Return whether a task whose output `ref` says no is a gate: an evaluation, or a call of `evaluate.gate`."""
         node = self.nodes.get(row.parent or row.name)
         return bool(ref.parts) or (node is not None and node.stage.partition("#")[0] == GATE)
 

@@ -206,8 +206,8 @@ class LedgerHistory:
         return None if out is None else decode_ref(out)
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the inputs from which the keys of a task's outputs were made, in all runs with this code. Return None
-        if there are too many outputs."""
+        """Return the encoded inputs of a task's outputs in all runs with this code. If `is_map` is True, the task is
+        mapped: return the encoded inputs of its elements' outputs. Return None if there are too many outputs."""
         return self._made_of(task, code, is_map)
 
     def _outs_of(self, run: str) -> Mapping[str, bytes | None]:

@@ -1,5 +1,5 @@
-"""What a run did after another one had moved a cursor on: advances that were dropped, and outputs of the other run that
-this run reused."""
+"""What a run did after another run or a person had moved a cursor: which of its advances were dropped, and which
+outputs it reused from the other run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from headrace.spec.intent import CURSOR, Advance
 
 _ADVANCE = msgspec.msgpack.encode(Advance.__struct_config__.tag)
 _CURSOR = f":{CURSOR}:".encode()
-"""In the encoded inputs of a task that has a cursor as an argument."""
+"""The encoded inputs of a task contain these bytes if one of its arguments is a cursor."""
 
 
 class Overtaken(Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ def overtaken(views: Views, run: str) -> list[Overtaken]:
 
 
 def passed_again(views: Views, run: str) -> list[PassedAgain]:
-    """Return the outputs that a run reused from runs that overlap with it, and that it passes on as they do.
+    """Return the outputs that a run reused from runs that overlap with it, so that both runs pass the same output on.
 
     The version of a cursor is in the key of a task that gets the cursor. So if such a task's output is reused from
     another run, both runs have read the same version, before either advanced the cursor.
@@ -113,7 +113,8 @@ def _advancing(views: Views, run: str) -> list[tuple[dict[str, str], Succeeded]]
 
 
 def _with(views: Views, run: str, *marks: bytes) -> Iterator[Event]:
-    """Yield the events of a run whose encoded form contains one of these marks. The others aren't decoded."""
+    """Yield the events of a run whose encoded form contains one of these marks. All other events aren't even
+    decoded."""
     return (decode_event(body) for body in views.bodies(run) if any(mark in body for mark in marks))
 
 

@@ -168,7 +168,7 @@ def _folders(stores: Sequence[Store], run: str) -> list[Path]:
 
 
 def _why_gone(project: Project, story: Story) -> str:
-    """Return the line that is shown instead of what an attempt printed, if no store has that."""
+    """Return the line that is shown instead of an attempt's output if no store has the output."""
     why = "what it printed is not here"
     regions = absent_regions(project, story.regions)
     if not regions:

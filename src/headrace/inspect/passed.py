@@ -1,7 +1,7 @@
 """Whether a run may have gates that said no.
 
-The answer is quick: this module imports neither codecs nor stages, which take long to import, and reads no events. Only
-if there may be such gates, the module `gates` is imported to find them."""
+The answer is quick: this module reads no events, and doesn't import codecs or stages, whose import takes long. The
+module `gates`, which finds the gates, is imported only if there may be such gates."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ EVALUATE = "evaluate"
 
 
 def may_have_failed_gates(views: Views, run: str, stages: Sequence[StageView] | None = None) -> bool:
-    """Return whether a run may have gates that said no: a task was skipped, or `passed` is False for the output of
-    an evaluation. `stages` are those of the run, if the caller has read them: it takes time if there are many tasks."""
+    """Return whether a run may have gates that said no. It may if a task was skipped, or if the output of an evaluation
+    has `passed` False. Give the run's `stages` if you have read them already: if the run has many tasks, reading takes
+    long."""
     stages = views.stages(run) if stages is None else stages
     if any("skipped" in stage.states for stage in stages):
         return True
@@ -28,7 +29,7 @@ def may_have_failed_gates(views: Views, run: str, stages: Sequence[StageView] | 
 
 
 def passed(ref: Ref) -> bool | None:
-    """Return whether a task's output says yes: the output itself or, if the task returned several outputs with a report
+    """Return the boolean in a task's output: the output itself or, if the task returned several outputs with a report
     among them, the output named `passed`. Return None if there is no such output or it isn't a boolean."""
     parts = dict(zip(ref.names or (), ref.parts or (), strict=False))
     if any(part.type == REPORT for part in parts.values()):

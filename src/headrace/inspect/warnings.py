@@ -31,7 +31,7 @@ class Warned(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def warnings(views: Views, run: str) -> list[Warned]:
     """Return each warning of a run's tasks once, including the warnings of reused tasks. Add a warning for each output
-    that an overlapping run passes on too.
+    that this run and an overlapping run both pass on.
 
     If a warning is too long for the ledger, the text is a command that prints the warning.
     """

@@ -1,4 +1,4 @@
-"""Approve or reject tasks that wait for an approval, and go on with their run."""
+"""Approve or reject tasks that wait for an approval, and continue their run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ WHY_LIMIT = 1000
 
 
 class Decided(Struct, frozen=True, kw_only=True):
-    """What became of a decision. `tasks` are the tasks that it is about, except tasks that somebody had decided about
-    before, and tasks for which it was too late. `earlier` are earlier decisions that no driver has read yet. `late` is
-    a sentence with the tasks for which it was too late, or empty.
+    """The result of a decision. `tasks` are the tasks that it was recorded for. `earlier` are earlier decisions about
+    the same tasks that no driver has read yet. `late` is a sentence with the tasks for which it was too late, or empty.
 
-    If the run has gone on and ended, `ended` says how, and `tasks` are only those for which this decision counted. Else
-    `ended` is None, and `is_driven` says whether the run has a live driver, which will obey the decision.
+    If the run continued and ended, `ended` says how it ended, and `tasks` are only those for which this decision
+    counted. Otherwise `ended` is None, and `is_driven` says whether the run has a live driver, which will apply the
+    decision.
     """
 
     run: str
@@ -53,16 +53,17 @@ def decide(
     later: bool = False,
     observer: Observer,
 ) -> Decided:
-    """Record a decision about a run's tasks that wait for an approval: about one task or the elements of one map, or
-    about all of them. Then go on with the run, unless `later` is True or the run has a live driver.
+    """Record a decision about tasks of a run that wait for an approval. `task` names one task, or a map to decide about
+    all its elements; None means all tasks that wait. Then continue the run, unless `later` is True or the run has a
+    live driver.
 
-    The first decision about a task counts. So tasks that somebody has decided about are left out, even if no driver has
-    read that decision yet. Tasks for which it is too late are left out too.
+    The first decision about a task counts. So nothing is recorded for a task that somebody has decided about before,
+    even if no driver has read the earlier decision yet. Nothing is recorded for a task for which it is too late.
 
     Raises:
-        UsageError: nothing waits for this decision.
-        RefusedError: whoever started the run or gave it new code can't approve its tasks; or it is too
-            late for all tasks that are meant.
+        UsageError: `why` is empty or too long, or no task waits for this decision.
+        RefusedError: the user started the run or gave it new code, and so can't approve its tasks; or it is too late
+            for all tasks that the decision is about.
     """
     why = why.strip()
     if not why or len(why) > WHY_LIMIT:

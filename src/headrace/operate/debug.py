@@ -34,7 +34,7 @@ from headrace.work.user_code import describe, enter_project, find_function
 
 
 def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_code: bool = False) -> object:
-    """Call a task's stage in this process with the inputs that it had, and return its output.
+    """Call a task's stage in this process with the inputs that the task had in the run, and return the stage's output.
 
     If the stage needs another environment than this process has, the process replaces itself by the same command in
     that environment. With `use_pdb`, the debugger stops at the first line. With `new_code`, the project's present code

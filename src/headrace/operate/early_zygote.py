@@ -19,8 +19,8 @@ _begun: list[tuple[str, list[str], Spawned]] = []  # at most one zygote; a list,
 
 
 def begin(arguments: Sequence[str]) -> None:
-    """If `headrace` with these arguments needs a zygote, start one as in an earlier run: with the `prefix` and the
-    `variables` that `take` noted in a file. If there is no such file, do nothing."""
+    """If `headrace` with these arguments needs a zygote, start one in the same way as in an earlier run: with the
+    `prefix` and the `variables` that `take` wrote to a file. If there is no such file, do nothing."""
     if arguments[:1] not in (["run"], ["resume"], ["plan"]) or "--help" in arguments or "--detach" in arguments:
         return
     try:
@@ -38,9 +38,9 @@ def begin(arguments: Sequence[str]) -> None:
 def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]) -> Spawned | None:
     """Return the zygote that was started early, if it was started for this project with `prefix` and `variables`.
 
-    Else return None, and note `prefix` and `variables` in a file for the next run. `prefix` is the command that starts
-    a process in the workers' Linux namespace, or empty if they have none. `variables` are the names of the environment
-    variables that stages see.
+    Otherwise return None, and write `prefix` and `variables` to a file for the next run. `prefix` is the command that
+    starts a process in the workers' Linux namespace, or empty if they have none. `variables` are the names of the
+    environment variables that stages see.
     """
     way = [*prefix, "", *variables]
     while _begun:
@@ -54,7 +54,7 @@ def take(home: os.PathLike[str], prefix: Sequence[str], variables: Sequence[str]
 
 
 def end() -> None:
-    """If a zygote was started early but not taken, end it."""
+    """If a zygote was started early and `take` hasn't returned it, end it."""
     while _begun:
         _begun.pop()[2].discard()
 

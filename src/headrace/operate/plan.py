@@ -44,7 +44,7 @@ from headrace.spec.stage import Resources, Stage
 from headrace.store.store import Store
 
 LATEST = 5
-"""How many of the latest runs are read for earlier outputs of sources, and for the time that runs take besides their
+"""How many of the latest runs are read. They show earlier outputs of sources, and how much time a run takes besides its
 tasks."""
 
 
@@ -285,8 +285,8 @@ def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]])
 
 
 def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
-    """Return planned tasks for the part of the pipeline that can't be traced yet: the tasks that its last run executed
-    after the body had asked for a task's value."""
+    """Return planned tasks for the part of the pipeline that can't be traced yet. They are the tasks that the
+    pipeline's last run executed after the body had asked for a task's value."""
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 class Predicted(Struct, frozen=True, kw_only=True):
     """What a model predicted for a file of rows.
 
-    `columns` are the columns with the answers, and `file` has them beside the rows' own columns. `digest` is the BLAKE3
-    digest of the file. `refused` is the number of rows that the model's preparation refused: these rows have no
-    answers. `unseen` has, for columns of categories, the number of rows with a value that the model didn't learn from.
-    `signature` is False if the model has no signature: then only the names of the columns were checked.
+    `file` is the path of the file that was written: it has the columns of the rows and, after these, `columns`, the
+    columns with the answers. `digest` is the BLAKE3 digest of this file, and `bytes` its size. `refused` is the number
+    of rows that the model's preparation refused: these rows have no answers. `unseen` has, for each column of
+    categories, the number of rows with a category that the model didn't learn from. `signature` is False if the model
+    has no signature: then only the names of the columns were checked.
     """
 
     model: str
@@ -56,6 +57,10 @@ def predict(
     project: Project, word: str, rows: Path, to: Path | None, into: str, progress: Callable[[str, int, int], None]
 ) -> Predicted:
     """Ask a version of a model about the rows of a file, and write rows and answers to another file.
+
+    `word` names the version. `rows` is the file with the rows, and `to` the file to write (None: a new file in the
+    current folder). The names of the columns with the answers begin with `into`. `progress` is called with `rows`, the
+    number of rows that are done, and the number of all rows.
 
     Raises:
         NotFoundError: there is no such model, version or alias.
@@ -105,18 +110,18 @@ def predict(
 
 
 def _check_data(version: VersionView) -> None:
-    """Raise UsageError if a version needs code of the project to answer: commands run no such code."""
+    """Raise UsageError if a version needs code of the project to answer, because commands don't run such code."""
     own = own_code_in(version.preparation)
     if own is not None:
         raise UsageError(
-            f"`{version.name}:{version.version}` answers by `{own.functions.name}`, and commands run no code of the"
-            " project",
+            f"`{version.name}:{version.version}` needs the project's function `{own.functions.name}` to answer, and"
+            " commands don't run the project's code",
             hint=f"ask its endpoint (`headrace serve {version.name}`), or predict in a stage",
         )
 
 
 def _check_apart(rows: Path, to: Path | None) -> None:
-    """Raise UsageError if the file to write is the file with the rows, by whatever path."""
+    """Raise UsageError if `to` and `rows` are the same file, even by different paths."""
     with suppress(OSError):  # one of them isn't there
         if to is not None and to.samefile(rows):
             raise UsageError(

@@ -77,17 +77,17 @@ def resume(
     timeout_s: float | None = None,
     observer: Observer,
 ) -> Ended:
-    """Go on with a run that was interrupted, failed or cancelled, wait until it ends, and return how it ended.
+    """Continue a run that was interrupted, failed or cancelled, wait until it ends, and return how it ended.
 
-    Tasks that succeeded don't run again. The run goes on in its previous pools unless `pool` names others, separated by
-    commas. The run may take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again
-    from zero. With `new_code`, the run goes on with the project's present code. Attempts that an earlier driver left
-    running go on, but with `new_code` or `now` they are ended and begin again.
+    Tasks that succeeded don't run again. The run continues in its previous pools unless `pool` names others, separated
+    by commas. The run may take `timeout_s` seconds from now. If `timeout_s` is None, the run's own timeout starts again
+    from zero. With `new_code`, the run continues with the project's present code. Attempts that an earlier driver has
+    started and that still run are kept, but with `new_code` or `now` they are ended and begin again.
 
     Raises:
         LeaseHeld: the run has a live driver.
         ConfigError: `pool` is None, and a pool or region of the run isn't in the settings. The run stays as it was.
-        PlacementError: no pool in which the run is to go on can hold one of its tasks. The run stays as it was.
+        PlacementError: no pool in which the run is to continue can hold one of its tasks. The run stays as it was.
         UsageError: with `new_code`, the pipeline can't be traced, or is defined in a notebook. In both cases, the run
             stays as it was.
         RunCancelled: somebody cancelled the run before its new code was traced. The run stays as it was.
@@ -100,8 +100,7 @@ def resume(
 
 
 def go_on(project: Project, run_id: str, *, observer: Observer) -> Ended:
-    """Go on with a run that waits, after something that it waits for has been put into its inbox. Tasks that failed
-    aren't tried again.
+    """Continue a run that waits, after a signal for it was put into its inbox. Tasks that failed aren't tried again.
 
     Raises:
         LeaseHeld: the run has a live driver, which reads the inbox.
@@ -125,7 +124,7 @@ def _go_on(
     pool: str | None = None,
     timeout_s: float | None = None,
 ) -> Ended:
-    """Go on with a run. If `again` is False, only obey what is in its inbox."""
+    """Continue a run. If `again` is False, only handle the signals in its inbox."""
     with ledger.take(run_id, holder=ledger.user) as lease:
         stale = lease.inbox() if again else ()  # what comes from now on is meant for this driver
         machine = replay(lease)
@@ -168,7 +167,7 @@ def _go_on(
 
 
 def _hear_late(project: Project, ledger: Ledger, ended: Ended, observer: Observer) -> Ended:
-    """Go on with a run that waits, if a signal came to it while its driver was leaving. The signal's sender saw a live
+    """Continue a run that waits, if a signal came to it while its driver was ending. The signal's sender saw a live
     driver and relies on it."""
     if ended.state != "waiting" or not ledger.has_signals(ended.run):
         return ended
@@ -293,8 +292,8 @@ def drive(
 
 
 def _taken(lease: RunLedger, pools: Sequence[Pool], by: str, *, again: bool = False) -> Taken:
-    """Return the event for this driver's taking of the run. The event names the user `by` and the `pools` in which the
-    run goes on."""
+    """Return the event that records that this driver takes over the run. The event names the user `by` and the `pools`
+    in which the run continues."""
     now = SystemClock().now()
     others = tuple([(pool.name, pool.region) for pool in pools[1:]])
     return Taken(lease.epoch, by, now, again=again, pool=pools[0].name, region=pools[0].region, others=others)
@@ -308,11 +307,11 @@ def _left(
     observer: Observer,
     absent: Collection[str],
 ) -> Sequence[Left]:
-    """Return the backends of the pools that a run was in before and that it no longer uses. Pools that the settings
-    don't have any more are left out.
+    """Return the backends of the pools that a run used before and no longer uses. Pools that the settings don't have
+    any more are left out.
 
-    If such a pool can't be reached, a note says so. Then only the reports that its workers spilled are read. This also
-    holds for the pools in `absent`: the run uses these pools, but they can't be reached.
+    If such a pool can't be reached, a note says so, and only the reports that its workers spilled are read. The same is
+    done for the pools in `absent`, which the run still uses but which can't be reached.
     """
     now = {pool.name for pool in pools}
     found: list[Left] = [

@@ -67,7 +67,7 @@ class TableInFile:
 
     @cached_property
     def texts(self) -> pa.Table:
-        """The table in a CSV file, with the texts that stand in the file. A cell without a text is null."""
+        """The table in a CSV file, with each cell as the text that is in the file. An empty cell is null."""
         import pyarrow as pa  # noqa: PLC0415  as above
 
         as_it_is = {"strings_can_be_null": True, "quoted_strings_can_be_null": False, "null_values": [""]}
@@ -80,8 +80,8 @@ class TableInFile:
 
     @cached_property
     def objects(self) -> list[dict[str, msgspec.Raw]] | None:
-        """The rows of a JSON file, with each value as the JSON that stands in the file, but on one line. None if the
-        file isn't strict JSON, for example because it has `NaN`, as Python writes it: only Arrow reads such a file."""
+        """The rows of a JSON file. Each value is the JSON text that is in the file, written on one line. None if the
+        file isn't strict JSON, for example because Python wrote it with `NaN`: only Arrow reads such a file."""
         text = self._read("text")["text"][0].as_py().removeprefix("\ufeff")
         try:
             if self._is_list:
@@ -93,10 +93,11 @@ class TableInFile:
         return [{name: _on_one_line(value) for name, value in row.items()} for row in rows]
 
     def carried(self, form: str, taken: Collection[str], declared: pa.Table) -> pa.Table:
-        """Return the table with its columns as they are to be written to another file, whose suffix is `form`.
+        """Return the table as it is to be written to another file, whose suffix is `form`.
 
-        The texts of a CSV file stay as they are. But if the other file isn't CSV, the `taken` columns are those of
-        `declared`, which has the types that a model takes. From JSON to CSV, values stay as they are in the JSON.
+        From CSV to CSV, all cells stay as they are. From CSV to another format, the columns in `taken` are those of
+        `declared`, which have the types that a model takes; the other columns are texts. From JSON to CSV, each value
+        is written as in the JSON. In all other cases, return `table`.
         """
         import pyarrow as pa  # noqa: PLC0415  as above
 
@@ -156,7 +157,7 @@ def _on_one_line(value: msgspec.Raw) -> msgspec.Raw:
 
 
 def _cell(value: msgspec.Raw | None) -> str | None:
-    """Return a JSON value as a cell of CSV holds it: a text without its quotes, and nothing for null."""
+    """Return a JSON value as the text of a CSV cell. A text loses its quotes. Null becomes None, an empty cell."""
     if value is None:
         return None
     json = bytes(value)

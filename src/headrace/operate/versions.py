@@ -141,12 +141,12 @@ def register(
         preparation: the task, or `TASK.PART`, that made the preparation of rows for a model. None means the preparation
             that the model was made from, if it is the only one.
         why: the reason to move the aliases.
-        forced: the reason to do what would be refused otherwise: to point aliases at an artifact whose report says no,
-            or to register an artifact of another kind.
+        forced: the reason to do what would be refused otherwise: to point aliases at an artifact whose report didn't
+            pass, or to register an artifact of another kind.
 
     Raises:
         NotFoundError: there is no such artifact.
-        RefusedError: aliases are given, and a report on the artifact says no.
+        RefusedError: aliases are given, and a report on the artifact didn't pass.
         UsageError: a name isn't allowed, `preparation` isn't one, or the artifact can't be of this kind.
     """
     load = loader(reading_store(project))
@@ -225,11 +225,11 @@ def point(
     version.
 
     `word` is the address. `why` is recorded with the move. `forced` is the reason to point the alias at the version
-    although the version's report says no.
+    although the version's report didn't pass.
 
     Raises:
         NotFoundError: there is no such version, or it has no such alias to remove.
-        RefusedError: a report on the version says no, and `forced` is None.
+        RefusedError: a report on the version didn't pass, and `forced` is None.
         UsageError: `word` isn't an address.
     """
     address = addresses.must_be_address(word)
@@ -301,11 +301,11 @@ def allowed(
     *,
     registers: bool = False,
 ) -> str | None:
-    """If a report says no or can't be read, return `forced`, the reason to set aliases. Else no reason is needed:
-    return None. `registers` is True if the aliases belong to a version that is about to be registered.
+    """If a report didn't pass or can't be read, return `forced`, the reason to set aliases. Otherwise no reason is
+    needed: return None. `registers` is True if the aliases belong to a version that is about to be registered.
 
     Raises:
-        RefusedError: a report says no or can't be read, and `forced` is None.
+        RefusedError: a report didn't pass or can't be read, and `forced` is None.
     """
     loaded = [load(ref) for each in judged for ref in report_refs(each)]
     refusing = [report for report in loaded if isinstance(report, Report) and report.passed is False]

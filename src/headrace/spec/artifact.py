@@ -29,7 +29,7 @@ class Ref(Row, frozen=True):
     value that consists of parts only. `content` is the digest of the value itself. It is given only by codecs that may
     save equal values as different bytes. `parts` are the artifacts of the elements. `names` are the names of the parts,
     if they have names (fields of a record, or keys of a dictionary). `signature` says what a model takes and gives, as
-    `spec.signature` encodes it. It lies beside the model: neither digest nor identity depend on it.
+    `spec.signature` encodes it. The signature isn't a part of the value, so `digest` and `identity` don't depend on it.
     """
 
     digest: str
@@ -90,7 +90,7 @@ def generations(ref: Ref) -> set[str]:
 
 
 def blobs(ref: Ref) -> list[Ref]:
-    """Of an artifact and its parts at any depth, return the references that have their bytes in the store."""
+    """Return those references, among an artifact and its parts at any depth, whose bytes are in the store."""
     return [part for part in within(ref) if part.nonce is not None]
 
 

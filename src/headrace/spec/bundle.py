@@ -1,4 +1,5 @@
-"""A bundle: the content-addressed code of a run. And functions of a bundle that a version of a model needs."""
+"""A bundle: the content-addressed code of a run. Also a version's own code: functions of a bundle that a version of a
+model needs to answer."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class Bundle(Row, frozen=True):
 
 
 def archive(bundle: Bundle) -> Ref:
-    """Return a bundle's archive as an artifact, so that its generation is kept while a row names it."""
+    """Return a bundle's archive as an artifact. As long as a row of the ledger names this artifact, the archive is
+    kept."""
     return Ref(digest=bundle.digest, size=bundle.size, codec="bundle", type="bundle", nonce=bundle.nonce)
 
 
@@ -48,8 +50,9 @@ OWN_CODE = "headrace.OwnCode"
 
 
 class OwnFunctions(Document, frozen=True):
-    """Functions at the top level of modules of a project, each as `module:name`: `prepare` makes a model's rows of
-    those that clients send, and `predict` asks the model. None if there is no such function.
+    """The functions of a project that a version of a model needs to answer. `prepare` makes a model's rows from the
+    rows that clients send, and `predict` asks the model. Each is a top-level function of a module, written as
+    `module:name`, or None if the version doesn't need it.
 
     `signature` is the encoded signature of the rows that clients send. `python` is the version of Python that the run
     had, such as `3.12`. `roots`, `lock` and `platform` are those of the bundle that has the functions.
@@ -65,13 +68,15 @@ class OwnFunctions(Document, frozen=True):
 
     @property
     def name(self) -> str:
-        """How people call these functions: by the name of the first one, such as `delays.features.to_features`."""
+        """The name of these functions in texts for people. It is that of the first one, such as
+        `delays.features.to_features`."""
         return (self.prepare or self.predict or "").replace(":", ".")
 
 
 class OwnCode(NamedTuple):
-    """A project's own code that a version of a model needs to answer: functions, the bundle that has them, the
-    signature of the rows that clients send, and the artifact of the values that `prepare` is given by name."""
+    """A project's own code that a version of a model needs to answer. `bundle` has the functions. `signature` is about
+    the rows that clients send. `given` is the artifact of a dictionary: the values that `prepare` gets, by
+    parameter."""
 
     functions: OwnFunctions
     bundle: Bundle
@@ -80,22 +85,22 @@ class OwnCode(NamedTuple):
 
 
 def own_code_ref(functions: OwnFunctions, bundle: Bundle, given: Ref, codes: Sequence[str]) -> Ref:
-    """Return the artifact of a version's own code. `given` is the artifact of a dictionary. `codes` identify the
-    functions, each with all code that it reaches.
+    """Return the artifact of a version's own code. `given` is the artifact of a dictionary with the values that
+    `prepare` gets. Each of `codes` identifies a function together with all code that it reaches.
 
-    Its content is the functions' code, their environment, the signature and the values, and not the rest of the bundle.
-    So other changes of the project make no other content.
+    The artifact's `content` depends on the functions' code, their environment, the signature and the values, but not on
+    the rest of the bundle. So other changes in the project don't change it.
     """
     content = digest(*codes, given.identity, functions.signature, functions.python, functions.lock or "")
     return _gathered(archive(bundle), functions, given, content)
 
 
 def own_code_in(ref: Ref | None) -> OwnCode | None:
-    """Return what `own_code_ref` put into an artifact. Return None if the artifact is something else, such as a
-    preparation of `prepare.clean`.
+    """Return the own code in an artifact that `own_code_ref` made. Return None if the artifact is something else, such
+    as a preparation of `prepare.clean`.
 
     Raises:
-        LedgerError: a newer Headrace wrote it, or it is damaged.
+        LedgerError: a newer Headrace wrote the artifact, or it is damaged.
     """
     if ref is None or ref.codec != OWN_CODE:
         return None
@@ -119,8 +124,8 @@ def own_code_in(ref: Ref | None) -> OwnCode | None:
 
 
 def name_of_preparation(ref: Ref | None) -> str | None:
-    """Return how people call what prepares a model's rows: the name of the function, such as
-    `delays.features.to_features`, or the digest of the preparation. Return None if there is nothing."""
+    """Return the name, in texts for people, of what prepares a model's rows: the name of a function, such as
+    `delays.features.to_features`, or the digest of a preparation. Return None if `ref` is None."""
     try:
         own = own_code_in(ref)
     except LedgerError:

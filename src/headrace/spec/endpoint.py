@@ -18,27 +18,29 @@ from headrace.spec.noun import UNREADABLE, Document, Noun
 from headrace.spec.signature import Column, signature_in
 
 MAIN = "production"
-"""The name of the variant that gets what no other variant gets. It is also an alias of the version that it has."""
+"""The name of the variant that gets all requests that no other variant gets. An alias of the same name points at its
+version."""
 CANARY = "canary"
-"""The name of the variant that gets a small share of the requests at first, unless it is given another name."""
+"""The name of a variant that gets a share of the requests, if the user doesn't choose another name."""
 SHADOW = "shadow"
-"""What the shadow is called where variants are named."""
+"""The name of the shadow in commands that take the name of a variant."""
 MOST_NAME = 200
-"""How many characters the name of a column may have that tells whom or when an answer is about."""
+"""The largest length, in characters, of the name of a `key` or `time` column."""
 MOST_PARTS = 10_000
-"""How many parts of a prediction log one run reads at most: those of a week, if one server seals one each minute."""
+"""The largest number of parts of a prediction log that one run reads. A server that seals a part each minute makes
+about as many in a week."""
 TOLERANCE = 1e-9
-"""How far the sum of shares may be from 1: numbers of the computer are rounded."""
+"""How far the sum of shares may be from 1, because of rounding."""
 PREDICTION_ID = "([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})"
-"""The form of a prediction's id: its writer, its segment, its offset there, and 64 random bits."""
+"""The form of a prediction's id: its writer, its segment, its offset in the segment, and 64 random bits."""
 Label = bool | int | float | str
-"""What really came of a prediction."""
+"""The type of a label's value, which says what really came of a prediction."""
 MOST_LABEL_CHARACTERS = 1_000
-"""How many characters a label that is a text may have."""
+"""The largest length, in characters, of a label that is a text."""
 LARGEST_LABEL = (1 << 63) - 1
 """The largest whole number that may be a label."""
 SOURCE = "feedback"
-"""The source of labels for which none is given."""
+"""The source of a label if the client names no source."""
 
 
 class Variant(Noun, frozen=True):
@@ -56,8 +58,8 @@ class Route(Document, frozen=True):
 
     `shadow` is a version that gets a copy of each request, and whose answers are kept but never returned.
 
-    `key` and `time` are the columns of a record that tell whom and when its answer is about, such as the customer and
-    the day; None if no column tells it.
+    `key` is the column of a record that says whom the answer is about, such as the customer. `time` is the column that
+    says which time the answer is about, such as the day. None if no column says it.
     """
 
     endpoint: str
@@ -104,17 +106,16 @@ class Route(Document, frozen=True):
         return next((variant for variant in self.variants if variant.name == name), None)
 
     def promoted(self, version: int) -> Route:
-        """Return the route with another version as `production`. Variants that have this version end, since their share
-        goes to it anyway; so does a shadow of it."""
+        """Return the route with `version` as `production`. If another variant or the shadow has the same version, it is
+        taken out of the route."""
         others = [each for each in self.variants if each.name != MAIN and each.version != version]
         return self._with(version, others, None if self.shadow == version else self.shadow)
 
     def sharing(self, name: str, version: int, share: float) -> Route:
-        """Return the route with a variant that has this version and gets this share of the requests. `production` gets
-        what is left.
+        """Return the route with a variant of this name, version and share of the requests. `production` gets the rest.
 
         Raises:
-            UsageError: the variant is `production`, or nothing is left for that.
+            UsageError: a variant can't have this name or this share, or the shares would add up to more than 1.
         """
         if name == MAIN:
             raise UsageError(
@@ -142,7 +143,7 @@ class Route(Document, frozen=True):
             hint = f"it has only `{MAIN}`; `headrace retire {self.endpoint}` ends the endpoint itself"
             raise UsageError(
                 f"endpoint `{self.endpoint}`: variant `{name:.80}` {why}",
-                hint=f"its variants but `{MAIN}`: {listed(there)}" if there else hint,
+                hint=f"its variants besides `{MAIN}`: {listed(there)}" if there else hint,
             )
         others = [each for each in self.variants if each.name not in (MAIN, name)]
         return self._with(self.main.version, others, self.shadow)
@@ -152,18 +153,18 @@ class Route(Document, frozen=True):
         return replace(self, shadow=version)
 
     def only(self, version: int) -> Route:
-        """Return the route by which all requests go to one version, without other variants and without a shadow."""
+        """Return the route that sends all requests to one version, without other variants and without a shadow."""
         return self._with(version, [], None)
 
     def about(self, key: str | None, time: str | None) -> Route:
-        """Return the route with other columns that tell whom and when an answer is about. None keeps a column."""
+        """Return the route with other `key` and `time` columns. None keeps the present column."""
         return replace(self, key=self.key if key is None else key, time=self.time if time is None else time)
 
     def _with(self, version: int, others: Sequence[Variant], shadow: int | None) -> Route:
         left = 1 - math.fsum(each.share for each in others)
         if left < -TOLERANCE:
             raise UsageError(
-                f"endpoint `{self.endpoint}`: the variants but `{MAIN}` would get {1 - left:g} of the requests",
+                f"endpoint `{self.endpoint}`: the variants besides `{MAIN}` would get {1 - left:g} of the requests",
                 hint="a share is from 0 to 1, and all shares together are at most 1",
             )
         main = Variant(name=MAIN, version=version, share=min(1.0, max(0.0, left)))
@@ -171,7 +172,7 @@ class Route(Document, frozen=True):
 
 
 def check_key_and_time(key: str | None, time: str | None) -> None:
-    """Check the names of the columns that tell whom and when an answer is about.
+    """Check the names of an endpoint's `key` and `time` columns.
 
     Raises:
         UsageError: a name is empty or too long, or both are the same.
@@ -198,14 +199,14 @@ def key_text(value: object) -> str:
 
 
 def moment(value: str | date) -> datetime:
-    """Return the time that a value of an endpoint's `time` tells, in UTC. A day is its first moment. A time without a
-    zone counts as UTC.
+    """Return, in UTC, the time that a value of an endpoint's `time` column means. A day means its first moment. A time
+    without a zone is in UTC already.
 
     >>> moment("2026-01-31").isoformat(), moment("2026-01-31T12:00:00+01:00").isoformat()
     ('2026-01-31T00:00:00+00:00', '2026-01-31T11:00:00+00:00')
 
     Raises:
-        ValueError: the text is no date or time of ISO 8601.
+        ValueError: the text is no date or time of ISO 8601, or the time in UTC is outside of the years 1 to 9999.
     """
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
@@ -218,19 +219,19 @@ def moment(value: str | date) -> datetime:
 
 
 def unservable(model: Ref, preparation: Ref | None) -> str | None:
-    """Return why a model can't answer requests, if that can be told from its artifact; otherwise None."""
+    """Return why a model can't answer requests, as far as its artifacts show. Return None if they show no reason."""
     if any(each.codec == "pickle" for each in within(model)):
         return "it is pickled, and reading it would run code"
     if preparation is not None and any(each.codec == "pickle" for each in within(preparation)):
-        return "what it needs to prepare rows is pickled in part, and reading it would run code"
+        return "the preparation of its rows is pickled in part, and reading it would run code"
     if preparation is None and model.signature is None:
-        return "it has no signature, so nobody knows what its records are"
+        return "it has no signature, so the columns of its records aren't known"
     return None
 
 
 def takes(model: Ref, preparation: Ref | None) -> tuple[Column, ...]:
-    """Return the columns that the records for a model need, as far as its artifacts tell: the columns of its signature,
-    or of that of its own code. What a preparation needs isn't known before it is loaded."""
+    """Return the columns that the records for a model need: those in the model's signature or, if it has own code, in
+    the signature of this code. Return no columns if they aren't known, as for a preparation that isn't loaded yet."""
     own = own_code_in(preparation)
     signature = own.signature if own is not None else None if preparation is not None else signature_in(model.signature)
     return () if signature is None else signature.takes
@@ -243,7 +244,7 @@ UNSERVABLE_HINT = (
 
 
 def sole(endpoint: str, version: int) -> Route:
-    """Return the route by which all requests of an endpoint go to one version."""
+    """Return the route that sends all requests of an endpoint to one version."""
     return Route(endpoint=endpoint, variants=(Variant(name=MAIN, version=version, share=1.0),))
 
 
@@ -257,10 +258,10 @@ def encode_route(route: Route) -> str:
 
 
 def decode_route(text: str) -> Route:
-    """Return the route that `encode_route` wrote.
+    """Return the route in a text that `encode_route` wrote.
 
     Raises:
-        LedgerError: the text is no route, or one that a newer Headrace wrote.
+        LedgerError: the text is no route, or a newer Headrace wrote it.
     """
     why = ""
     try:
@@ -282,8 +283,9 @@ def is_route(text: str) -> bool:
 
 
 class Part(Noun, frozen=True):
-    """A part of an endpoint's log: `count` predictions, or labels, that one writer logged into one segment, as the
-    table `out` in the store. `first` and `last` are the times of the first and the last of them, in Unix seconds.
+    """A part of an endpoint's log: the table `out` in the store, with `count` predictions or with `count` labels. One
+    writer logged them into one segment. `first` and `last` are the times of the first and the last of them, in Unix
+    seconds.
 
     Endpoint, writer and segment together identify a part.
     """
@@ -300,20 +302,22 @@ class Part(Noun, frozen=True):
 SALT_BYTES = 32
 """How many random bytes a salt has."""
 CLOCKS_S = 600.0
-"""How far the clocks of hosts may be apart, in seconds: requests that came up to this long after an erasure count as
-older than it."""
+"""The largest difference between the clocks of hosts, in seconds. Requests up to this long after an erasure are erased
+too."""
 
 
 _DIGITS = 24
-"""How many hex digits of an id's digest are kept: an erasure may have a million of them."""
+"""How many hex digits are stored of the digest of a prediction's id. They are few, because an erasure may have a
+million such digests."""
 
 
 class Erasure(Noun, frozen=True):
-    """The erasure of a person from an endpoint's log and from what was made of it.
+    """The erasure of a person from an endpoint's log and from the tables that hold the person.
 
-    `columns` are the columns whose value tells whom a row is about. `digest` is the digest of this value with the
-    random `salt` (hex digits), so that rows about the person are found in later imports too. Whoever has both, and a
-    list of all possible values, can find out who it was: the digest hides a name, but not a short number.
+    `columns` are the columns that say whom a row is about, by the person's value. This value isn't stored. `digest` is
+    the digest of the value with the random `salt` (hex digits), so that rows about the person are found in later
+    imports too. With digest, salt and a list of all possible values, anybody can find out who the person was. So the
+    digest hides a name, but not a short number.
 
     `at` is when the erasure was asked for, in Unix seconds.
     """
@@ -328,20 +332,20 @@ class Erasure(Noun, frozen=True):
 
     @property
     def until(self) -> float:
-        """Until when the person's requests are erased, in Unix seconds. Later ones are kept."""
+        """The time until which the person's requests are erased, in Unix seconds. Later requests are kept."""
         return self.at + CLOCKS_S
 
     def is_about(self, text: str) -> bool:
-        """Return whether a value, as text, is that of the person."""
+        """Return whether a text is the person's value."""
         return digest_of(text, self.salt) == self.digest
 
     def known(self, prediction: str) -> str:
-        """Return the digest by which the id of an erased prediction is known."""
+        """Return the digest that is stored instead of the id of an erased prediction."""
         return digest_of(prediction, self.salt)[:_DIGITS]
 
 
 def digest_of(text: str, salt: str) -> str:
-    """Return the digest of a value with a salt.
+    """Return the digest of a text with a salt (hex digits).
 
     >>> digest_of("7", "00" * 32) == digest_of("07", "00" * 32)
     False

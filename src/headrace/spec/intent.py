@@ -38,8 +38,8 @@ PAPERS = {
 MEASURED = frozenset({"file", "json", "parts", "text"})
 """Codecs that save the measurements of an evaluation. If an evaluation returns a model, another codec saves it."""
 PointKind = Literal["cursor", "model", "dataset", "predictions"]
-"""The kinds of values that a pipeline's body may ask for by name. The name of predictions is `ENDPOINT:NUMBER`: those
-in the parts of the endpoint's log after the part of this number."""
+"""The kinds of values that a pipeline's body may ask for by name. For predictions, the name is `ENDPOINT:NUMBER`. It
+means the predictions in all parts of the endpoint's log that have a larger number."""
 
 NAME = "[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}"
 """The form of the name of a model or dataset, and of a source of labels."""
@@ -79,7 +79,7 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
 
     @property
     def identity(self) -> str:
-        """The text that identifies the version among those of its name."""
+        """The text that identifies the version among all versions of the same name."""
         return identity_of(self.out, self.preparation)
 
     def masked(self, mask: Callable[[str], str]) -> Register:
@@ -92,11 +92,11 @@ class Register(Struct, frozen=True, array_like=True, gc=False, tag="register"):
 
 class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
     """A change of the route of the endpoint `name`: send requests to the version of its model that has this `identity`
-    (`identity_of`). The version must be registered, at the latest by the same task.
+    (`identity_of`). The version must be registered before, or by the same task.
 
     `variant` is the variant that the version becomes: `production`, `shadow`, or another one, which gets the share
-    `share` (0 to 1) of the requests. `key` and `time` are the columns of a record that tell whom and when its answer is
-    about; None keeps what the route has.
+    `share` (0 to 1) of the requests. `key` is the column that says whom an answer is about, and `time` the column that
+    says which time it is about. None keeps the route's present column.
     """
 
     name: str
@@ -108,9 +108,9 @@ class Deploy(Struct, frozen=True, array_like=True, gc=False, tag="deploy"):
 
 
 class Tell(Struct, frozen=True, array_like=True, gc=False, tag="tell"):
-    """A record of what really came of predictions of the endpoint `name`: the table `out` has `count` labels, recorded
-    at the time `at` in Unix seconds. `part` is the place of this record among those of its task (`numbered`): each is
-    kept once, however often the task is tried."""
+    """A record of labels, which say what really came of predictions of the endpoint `name`. The table `out` has `count`
+    labels, recorded at the time `at` (Unix seconds). `part` is the position of this record among those of its task (set
+    by `numbered`). So the record is stored only once, even if the task is tried several times."""
 
     name: str
     out: Ref
@@ -122,8 +122,8 @@ class Tell(Struct, frozen=True, array_like=True, gc=False, tag="tell"):
 class LogBatch(Struct, frozen=True, array_like=True, gc=False, tag="log"):
     """A new entry of a prediction log: a model answered for all rows of the artifact `rows`, as the table `out`.
 
-    `name` is the endpoint whose log gets the entry. If it is empty, that is the endpoint of the name under which the
-    model is registered. `model` is the identity of the model's artifact. There are `count` rows; the model's
+    `name` is the endpoint whose log gets the entry. If `name` is empty, it is the endpoint that has the name under
+    which the model is registered. `model` is the identity of the model's artifact. There are `count` rows; the model's
     preparation refused `refused` of them, so these have no answer. `first` and `last` are the times (Unix seconds) at
     which the work began and ended.
     """
@@ -142,7 +142,8 @@ Intent = Advance | Register | Deploy | Tell | LogBatch
 
 
 def numbered(intents: Iterable[Intent]) -> tuple[Intent, ...]:
-    """Return the intents of a task, in which each record of labels has its place among the task's records of labels."""
+    """Return the intents of a task. In each `Tell`, `part` is set to its position among those of the task: 0, 1, 2
+    ..."""
     parts = count()
     return tuple(replace(each, part=next(parts)) if isinstance(each, Tell) else each for each in intents)
 
@@ -185,16 +186,18 @@ def unlike(kind: RegistryKind, ref: Ref, *, judges: bool = False) -> str | None:
 
 
 def identity_of(out: Ref, preparation: Ref | None) -> str:
-    """Return the text that identifies a version among those of its name: the identity of its artifact, and that of the
-    project's own code, if it has some. So the same model with another function is another version."""
+    """Return the text that identifies a version among all versions of the same name. It has the identity of the
+    version's artifact and, if the version needs the project's own code, the identity of this code. So the same model
+    with another function is another version."""
     if preparation is None or preparation.codec != OWN_CODE:
         return out.identity
     return f"{out.identity}+{preparation.content}"
 
 
 def with_preparation(out: Ref, preparation: Ref | None) -> Ref:
-    """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one.
-    Of the project's own code there is only the name: only model processes run it."""
+    """Return the artifact of a version: `out` alone, or `out` together with its preparation if there is one. If the
+    preparation is the project's own code, only the code's name is included, because only model processes run this
+    code."""
     if preparation is None:
         return out
     if preparation.codec == OWN_CODE:
@@ -211,7 +214,8 @@ def without_preparation(ref: Ref) -> tuple[Ref, Ref | None]:
 
 
 def own_code_name(ref: Ref) -> str | None:
-    """Return the name of the own code of a version whose artifact `with_preparation` made; None if it has none."""
+    """Return the name of the own code that a version needs; None if it needs none. `ref` is the version's artifact, as
+    `with_preparation` made it."""
     return ref.names[0] if ref.codec == OWNED and ref.names else None
 
 

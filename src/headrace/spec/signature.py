@@ -29,8 +29,8 @@ class Column(Noun, frozen=True):
 class Signature(Document, frozen=True):
     """What a model takes and gives: the columns of its rows, and those of its answers.
 
-    `gives` is empty if the model's answers aren't known. `example` is a made-up row that could be given to the model:
-    only categories in it are from the rows that the model learned from.
+    `gives` is empty if the model's answers aren't known. `example` is a made-up row that could be given to the model.
+    Of its values, only categories come from the rows that the model learned from.
     """
 
     takes: tuple[Column, ...]

@@ -32,7 +32,7 @@ def agreed(run: Material, tasks: Container[str]) -> Iterator[Agreed]:
 
 
 def _of(run: Material, task: str, inputs: bytes) -> dict[str, str]:
-    """Return the digests of the outputs of other tasks that a task was about to take, by parameter."""
+    """Return, by parameter, the digests of the outputs of other tasks that a task would take."""
     node = run.node(task)
     taken = [] if node is None else [name for name, arg in node.args if outs(arg)]
     digests = told(inputs)

@@ -86,12 +86,12 @@ class Training(Struct, frozen=True, kw_only=True):
 
 
 class Agreed(Struct, frozen=True, kw_only=True):
-    """A decision about a task that waited for an approval. `asked` names who should approve it, as the stage says;
-    `authors` are the users who gave the run its code, the one who started it first.
+    """A decision about a task that waited for an approval. `asked` names who should approve the task, as the stage
+    says. `authors` are the users who gave the run its code, starting with the user who started the run.
 
     `decision` is `approved`, `rejected` or `too late` (nobody decided in time: then `by` and `why` are empty). `at` is
-    its time, in Unix seconds. `of` are the digests of what the task was about to take from other tasks, by parameter,
-    such as the model and its report: the decision holds for these only.
+    the time of the decision, in Unix seconds. `of` has, by parameter, the digests of the outputs of other tasks that
+    the task would take, such as a model and its report. The decision holds only for these outputs.
     """
 
     run: str
@@ -125,7 +125,7 @@ class Card(Struct, frozen=True, kw_only=True):
 
     `data` are the tasks before the training that the model depends on, in order, and `checks` are their reports.
     `results` are the reports on the model, and `numbers` are other numbers from its training and the tasks after it.
-    `approvals` are the decisions about tasks that use the model, and about those that registered it in other runs.
+    `approvals` are the decisions about tasks that use the model, and about tasks that registered it in other runs.
     `get` are ways to get the model. `signature` says what the model takes and gives, if that is recorded. The total
     time and cost are None if a run that did some of the work is forgotten.
     """

@@ -167,7 +167,8 @@ class CardMaker:
         )
 
     def _agreed(self, run: Material, tasks: Container[str], registered: Sequence[Named]) -> Iterator[Agreed]:
-        """Yield the decisions about tasks of a run, and about those of other runs that registered the model."""
+        """Yield the decisions about these tasks of a run, and about the tasks of other runs that registered the
+        model."""
         yield from agreed(run, tasks)
         for each in registered:
             version = named.version(self._views, f"{each.kind}:{each.name}:{each.version}")

@@ -168,7 +168,7 @@ def _own(card: Card) -> Iterator[Report]:
 
 
 def _approvals(card: Card) -> Iterator[Report]:
-    """Yield who approved what was done with the model, if somebody had to."""
+    """Yield a table of the decisions about tasks that used the model, if such a task waited for an approval."""
     if not card.approvals:
         return
     rows: list[tuple[Cell, ...]] = [

@@ -1,1 +1,1 @@
-"""Endpoints as commands show them. Begin with `predictions`: what was answered."""
+"""Endpoints as commands show them. Begin with `predictions`, which reads what endpoints answered."""

@@ -11,14 +11,15 @@ from headrace.ledger.records import ErasedRecord, ErasureRecord
 
 
 class ErasureView(Struct, frozen=True, kw_only=True):
-    """An erasure for display: of whom isn't known any more.
+    """An erasure for display. It doesn't say who the person was, because this isn't known any more.
 
-    `columns` are the columns that had the person's key. `done` is when nothing was left to do (Unix seconds), or None.
-    Of the predictions, `unreadable` belong to requests that nobody can read, so they might be about the person.
-    `unsealed` are predictions that were left out when they were sealed, as far as its host had them. `tables` are
-    outputs of tasks that consist of old parts of the log. `below` are outputs that were made from erased tables, and
-    stay; `unread` are tables that couldn't be searched. `erased` are the blobs that were erased, if they were asked
-    for.
+    `columns` are the columns that had the person's key. `done` is when the erasure was complete (Unix seconds), or
+    None. `predictions` and `labels` are numbers of erased rows, and `parts` is the number of parts of the log that had
+    them. `unreadable` is the number of erased predictions whose requests nobody can read, so that they may or may not
+    be about the person. `unsealed` is the number of predictions that weren't sealed when the erasure was asked for, and
+    were left out later. Only those on the host of the erasure are counted. `tables` are outputs of tasks that consist
+    of old parts of the log. `below` are outputs that were made from erased tables; they are kept. `unread` are tables
+    that couldn't be searched. `erased` are the blobs that were erased; it is empty in a list of erasures.
     """
 
     erasure: str

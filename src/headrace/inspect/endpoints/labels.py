@@ -1,4 +1,5 @@
-"""Labels: what really came of predictions, sealed in the store or still on this host, and how much of it counts."""
+"""Reads the labels of endpoints (what really came of predictions) from the store and from this host's log, and counts
+them."""
 
 from __future__ import annotations
 
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class SourceView(Struct, frozen=True, kw_only=True):
-    """The labels of one source of an endpoint: how many were `recorded`, and what became of them. Each label is in one
-    of the other numbers: it is the label of its prediction now (`counting`); the next label of its prediction says the
-    same (`repeated`) or something else (`corrected`); the endpoint has no prediction of its id (`unknown`); or it was
-    `withdrawn`."""
+    """The labels of one source of an endpoint. `recorded` is the number of all its labels. The other fields divide this
+    number: a label is the present label of its prediction (`counting`), or the next label of the prediction says the
+    same (`repeated`) or something else (`corrected`), or the endpoint has no prediction with the label's id
+    (`unknown`), or the label was `withdrawn`."""
 
     source: str
     recorded: int
@@ -36,7 +37,8 @@ class SourceView(Struct, frozen=True, kw_only=True):
 
 
 class WithdrawalView(Struct, frozen=True, kw_only=True):
-    """A withdrawal of what a source had sent until the time `at` (Unix seconds): who did it, and why."""
+    """A withdrawal of all labels that `source` had sent until the time `at` (Unix seconds). `by` withdrew them, for the
+    reason `why`."""
 
     source: str
     at: float
@@ -53,7 +55,7 @@ class LabelsView(Struct, frozen=True, kw_only=True):
 
 
 def labels(project: Project, views: Views, endpoint: str) -> LabelsView:
-    """Return what became of the labels of an endpoint.
+    """Return how many labels each source of an endpoint has sent, what became of them, and the withdrawals.
 
     Raises:
         NotFoundError: the endpoint has neither predictions nor labels.
@@ -84,8 +86,8 @@ def labels(project: Project, views: Views, endpoint: str) -> LabelsView:
 
 
 def labelled(project: Project, views: Views, endpoint: str, predictions: pa.Table) -> pa.Table:
-    """Return predictions of an endpoint with the columns `label`, `label_source` and `labelled_at`: nulls for those
-    without a label that counts.
+    """Return predictions of an endpoint with three more columns: `label`, `label_source` and `labelled_at`. They are
+    null for predictions that have no label, or only withdrawn ones.
 
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
@@ -97,8 +99,9 @@ def labelled(project: Project, views: Views, endpoint: str, predictions: pa.Tabl
 
 
 def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
-    """Return all labels that were ever recorded of an endpoint, in the order of their times (`models.labels.LABELS`).
-    Those that only say whom and when they are about have the ids of their predictions too, as far as there are some.
+    """Return all labels that were ever recorded for an endpoint, in the order of their times (`models.labels.LABELS`).
+    A label may name a key and a time instead of a prediction's id. It gets the id of the prediction that it belongs to,
+    if there is one.
 
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
@@ -118,14 +121,14 @@ def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
 
 
 def withdrawn(views: Views, endpoint: str) -> dict[str, float]:
-    """Return the sources of an endpoint's labels that were withdrawn, each with the time (Unix seconds) until which
-    its labels don't count."""
+    """Return the sources of an endpoint whose labels were withdrawn. Each comes with a time (Unix seconds): labels that
+    the source sent until then don't count."""
     return {each.source: each.at for each in views.label_withdrawals(endpoint)}  # the newest of a source comes last
 
 
 def _about(views: Views, endpoint: str) -> tuple[str, str] | None:
-    """Return the columns of a record that tell whom and when its answer is about; None if the endpoint has none. If it
-    was retired, they are those that it had before."""
+    """Return the names of the endpoint's `key` and `time` columns, or None if it doesn't have both. For a retired
+    endpoint, return the columns that it had before."""
     for each in moves(views, endpoint) if any(row.name == endpoint for row in views.routes()) else ():
         if each.variants:
             return None if each.key is None or each.time is None else (each.key, each.time)

@@ -1,4 +1,4 @@
-"""Which rows of a table are about a person, and the table without them."""
+"""Finds the rows of a table that are about an erased person, and takes them out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from headrace.spec.endpoint import Erasure, key_text
 from headrace.spec.noun import UNREADABLE
 
 TEXTS = ("input", "output")
-"""Columns of a log that have JSON text in place of structs if the fields of their rows don't fit together."""
+"""The columns of a log that have JSON texts instead of structs if different rows have fields of different types."""
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -26,9 +26,10 @@ _decode = msgspec.json.Decoder().decode
 
 
 def rows_about(table: pa.Table, erasure: Erasure) -> Mask:
-    """Return for each row whether it is about the person: whether one of the erasure's columns has the person's value.
+    """Return a mask of the rows that are about the person: those in which one of the erasure's columns has the person's
+    value.
 
-    A column counts wherever it is: also as a field of a struct or of a list of structs, and in the JSON text of a log.
+    Such a column may also be a field of a struct, a field of structs in a list, or a field in the JSON text of a log.
     """
     found = np.zeros(len(table), np.bool_)
     for field, column in zip(table.schema, table.columns, strict=True):
@@ -40,13 +41,14 @@ def rows_about(table: pa.Table, erasure: Erasure) -> Mask:
 
 
 def may_name(field: pa.Field, columns: Collection[str]) -> bool:
-    """Return whether a column, or a field inside of it, may be one of these."""
+    """Return whether a column, or a field inside of it, may have one of the names `columns`."""
     return any(name in columns or is_text for name, is_text in _names(field.name, field.type))
 
 
 def _names(name: str, kind: pa.DataType) -> Iterator[tuple[str, bool]]:
-    """Yield the names of a column and of all fields inside of it, each with whether it may hold fields in another form:
-    the keys of a map, JSON text of a log, or the bytes of requests that couldn't be read."""
+    """Yield the names of a column and of all fields inside of it. Each name comes with True if there may be more fields
+    that the type doesn't name: the keys of a map, fields in the JSON text of a log, or fields in the bytes of requests
+    that couldn't be read."""
     yield name, (name in TEXTS and _is_text(kind)) or name == UNREAD or pa.types.is_map(kind)
     for place in range(kind.num_fields):
         inner = kind.field(place)
@@ -86,7 +88,8 @@ def _each(array: pa.Array, is_about: Callable[[Any], bool]) -> Mask:
 
 
 def text_of(value: pa.Scalar) -> str:
-    """Return a value as the text by which it is compared. Python has no text for some of Arrow's times."""
+    """Return a value as the text that is compared with the person's value. Arrow makes the text of a time that Python
+    can't represent."""
     try:
         found = value.as_py()
     except (ValueError, OverflowError):
@@ -95,7 +98,8 @@ def text_of(value: pa.Scalar) -> str:
 
 
 def _is_in_request(data: bytes | None, erasure: Erasure) -> bool:
-    """Return whether a request that couldn't be read names the person, as far as can be told."""
+    """Return whether the bytes of a request that couldn't be read when it was sealed name the person. Return False if
+    they still can't be read."""
     if data is None:
         return False
     if _is_in_json(data, erasure):
@@ -114,7 +118,7 @@ def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Erasure) -> bool:
 
 
 def _is_in(value: object, erasure: Erasure) -> bool:
-    """Return whether a value of JSON, or something inside of it, is an object about the person."""
+    """Return whether a JSON value is or contains an object about the person."""
     rest = [value]
     while rest:
         match rest.pop():
@@ -144,24 +148,24 @@ def _bools(values: pa.Array) -> Mask:
 
 
 class About(NamedTuple):
-    """Which rows of a part of a log are about a person, and which of these are `doubtful`: they belong to requests that
-    nobody can read."""
+    """Masks of the rows of a part of a log. `mask` has the rows that are or may be about a person. `doubtful` has those
+    of them that only may be, because nobody can read their requests."""
 
     mask: Mask
     doubtful: Mask
 
 
 def requests_about(table: pa.Table, erasure: Erasure) -> Mask:
-    """Return for each row of a part of a log whether it is a request about the person that counts as older than the
-    erasure."""
+    """Return a mask of the rows of a part of a log that are or may be about the person and that count as older than the
+    erasure (`Erasure.until`)."""
     return about(table, erasure).mask
 
 
 def about(table: pa.Table, erasure: Erasure) -> About:
-    """Return which rows of a part of a log are about the person and count as older than the erasure.
+    """Return which rows of a part of a log are about the person and count as older than the erasure (`Erasure.until`).
 
-    All rows of a request that can't be read count, since they may be about the person. So do those of a request about
-    the person whose answers can't be read: nobody can take a part of them out.
+    All rows of a request that can't be read are included, since they may be about the person. If a request is about the
+    person and its answers can't be read, all its rows are included too, because single answers can't be taken out.
     """
     unread = requests(table)
     mask = rows_about(bare(table) if unread else table, erasure)
@@ -181,8 +185,8 @@ def about(table: pa.Table, erasure: Erasure) -> About:
 
 
 def _marks(request: Request, erasure: Erasure) -> Mask | None:
-    """Return for each row of a request that wasn't read before whether it is about the person; None if it can't be
-    read."""
+    """Return a mask of the rows of `request` that are about the person. The request couldn't be read when it was
+    sealed; if it still can't be read, return None."""
     content = request.content()
     if isinstance(content, list):
         return np.array([_is_in_json(each, erasure) for each in content], np.bool_)
@@ -190,13 +194,13 @@ def _marks(request: Request, erasure: Erasure) -> Mask | None:
 
 
 def ids_about(table: pa.Table, mask: Mask, erasure: Erasure) -> set[str]:
-    """Return the digests by which predictions are known once they are erased: those of a mask of a part of a log."""
+    """Return the digests (`Erasure.known`) of the ids of those predictions of a part of a log that `mask` selects."""
     return set(map(erasure.known, table.column("id").filter(pa.array(mask)).drop_null().to_pylist()))
 
 
 def labels_about(table: pa.Table, digests: Set[str], erasure: Erasure) -> Mask:
-    """Return for each row of a part with labels whether it is about a prediction that was erased, or names the person
-    by the key and counts as older than the erasure. `digests` are those of the ids of the erased predictions."""
+    """Return a mask of the rows of a part with labels that must be erased. These are the labels of erased predictions,
+    whose ids have the `digests`, and the labels that have the person's key and count as older than the erasure."""
     ids = table.column("id").unique().drop_null() if digests else pa.array([], pa.string())
     is_one = [erasure.known(each) in digests for each in ids.to_pylist()]
     mask = _bools(pc.is_in(table.column("id"), value_set=ids.filter(pa.array(is_one, pa.bool_()))))
@@ -207,7 +211,8 @@ def labels_about(table: pa.Table, digests: Set[str], erasure: Erasure) -> Mask:
 
 
 def without(table: pa.Table, mask: Mask) -> pa.Table:
-    """Return a table without the rows of a mask. No byte of them is left, also not in the dictionaries of columns."""
+    """Return a table without the rows that `mask` selects. No byte of these rows stays, not even in the dictionaries of
+    columns."""
     unread = [each for each in requests(table) if mask[each.first : each.end].any()]
     kept = {each: np.flatnonzero(~mask[each.first : each.end]) for each in unread}
     data = {(each.column, each.first + int(rows[0])): _bytes_of(each, rows) for each, rows in kept.items() if len(rows)}
@@ -224,7 +229,7 @@ def _bytes_of(request: Request, rows: np.ndarray[Any, np.dtype[np.intp]]) -> byt
     """
     content = request.content()
     if content is None:
-        raise DataError("a part of a request that can't be read can't be taken out of it")
+        raise DataError("rows can't be taken out of a request that can't be read")
     if isinstance(content, list):
         return b"[" + b",".join(bytes(content[row]) for row in rows) + b"]"
     mask = np.ones(len(content), np.bool_)

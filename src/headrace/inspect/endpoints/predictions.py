@@ -1,5 +1,5 @@
-"""The prediction logs of a project: what its endpoints answered, sealed in the store or still on this host; and the
-batches for which their models answered."""
+"""Reads the prediction logs of a project: what its endpoints answered, from the store and from this host's segments,
+and the batches that their models answered."""
 
 from __future__ import annotations
 
@@ -31,11 +31,12 @@ FOLDER = "predictions"
 
 
 class LogView(Struct, frozen=True, kw_only=True):
-    """The prediction log of an endpoint: how many predictions are sealed, in how many parts, and how many are still
-    only on this host. `first` and `last` are the times of the first and last sealed request, in Unix seconds; None if
-    nothing is sealed yet. `labels` is how many labels were recorded, sealed or not. Besides, the endpoint's models
-    answered for `batches` batches with `batch_rows` rows in all. Batches of models that belong to no endpoint have an
-    empty name."""
+    """The prediction log of an endpoint. `predictions` is the number of sealed predictions, `parts` the number of parts
+    that have them, and `unsealed` the number of predictions that are still only on this host. `first` and `last` are
+    the times of the first and last sealed request, in Unix seconds; None if nothing is sealed yet. `labels` is the
+    number of recorded labels, sealed or not. `batches` is the number of batches that the endpoint's models answered,
+    and `batch_rows` the number of rows in all these batches. `endpoint` is empty for the batches of models that belong
+    to no endpoint."""
 
     endpoint: str
     predictions: int
@@ -49,9 +50,10 @@ class LogView(Struct, frozen=True, kw_only=True):
 
 
 class BatchView(Struct, frozen=True, kw_only=True):
-    """A batch: at the time `at` (Unix seconds), a task had asked version `version` of the endpoint's model about `rows`
-    rows, which took `seconds`. The model's preparation refused `refused` of them. `input` and `output` are the digests
-    of the rows and of the answers. `version` is None if the model isn't registered under the endpoint's name."""
+    """A batch: a task asked version `version` of the endpoint's model about `rows` rows. The work took `seconds` and
+    ended at the time `at` (Unix seconds). The model's preparation refused `refused` of the rows. `input` and `output`
+    are the digests of the rows and of the answers. `version` is None if the model isn't registered under the endpoint's
+    name."""
 
     at: float
     version: int | None
@@ -106,7 +108,8 @@ def logs(project: Project, views: Views) -> list[LogView]:
 
 
 def batches(views: Views, endpoint: str, *, since: datetime | None = None) -> list[BatchView]:
-    """Return the batches of an endpoint that ended at a time or later, the newest first."""
+    """Return the batches of an endpoint, the newest first. With `since`, return only those that ended at that time or
+    later."""
     return [
         BatchView(
             at=row.last,
@@ -124,8 +127,9 @@ def batches(views: Views, endpoint: str, *, since: datetime | None = None) -> li
 
 
 def predictions(project: Project, views: Views, endpoint: str, *, since: datetime | None = None) -> pa.Table:
-    """Return an endpoint's predictions from a time on, sealed or not, in the order in which they were requested. The
-    columns are those of `serve.predictions.part`. Answers of batches aren't among them.
+    """Return the predictions of an endpoint, sealed or not, in the order of their requests. With `since`, return only
+    those that were requested at that time or later. The columns are those of `serve.predictions.part`. Answers of
+    batches aren't included.
 
     Raises:
         NotFoundError: the endpoint has no predictions at all.
@@ -154,8 +158,8 @@ def predictions(project: Project, views: Views, endpoint: str, *, since: datetim
 
 
 def tables(project: Project, views: Views, endpoint: str) -> list[pa.Table]:
-    """Return all predictions of an endpoint, sealed or not, as the tables in which they are. A prediction may be there
-    twice.
+    """Return all predictions of an endpoint, sealed or not, as several tables. The same prediction may be in two of
+    them.
 
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
@@ -179,7 +183,7 @@ def _sealed(project: Project, views: Views, endpoint: str, since: datetime | Non
 
 
 def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:
-    """Yield the predictions of an endpoint that are only on this host, in tables.
+    """Yield tables with the predictions of an endpoint that are only on this host.
 
     Raises:
         LogError: a segment can't be read.
@@ -195,7 +199,8 @@ def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table
 
 
 def takes(views: Views, version: str) -> pa.Schema | None:
-    """Return the columns that a version of a model takes (`delays:3`), or None if they aren't known."""
+    """Return the columns that a version of a model takes, or None if they aren't known. `version` is its name and
+    number, such as `delays:3`."""
     import pyarrow as pa  # noqa: PLC0415  as above
 
     name, number, _ = wanted("model", version)

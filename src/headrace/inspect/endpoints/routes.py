@@ -11,12 +11,13 @@ from headrace.spec.endpoint import Variant, decode_route
 
 
 class RouteView(Struct, frozen=True, kw_only=True):
-    """Where the requests of an endpoint go since a move of its route: to each variant its share, and copies of all of
-    them to the version `shadow`, if there is one. If the endpoint was retired, there are no variants. `key` and `time`
-    are the columns of a record that tell whom and when its answer is about.
+    """A route of an endpoint: where its requests go after a move of the route. `variants` are the versions that answer,
+    each with its share; there are none if the endpoint was retired. `shadow` is the version that gets a copy of each
+    request, or None. `key` is the column that says whom an answer is about, and `time` the column that says which time
+    it is about; None if no column says it.
 
-    `at` is when the route was moved (Unix seconds), and `by` is who moved it. If a task did, `run` and `task` name it.
-    `why` is the user's reason, if there is one.
+    `at` is when the route was moved (Unix seconds), and `by` is who moved it. If a task moved it, `run` and `task` name
+    this task. `why` is the user's reason, or None.
     """
 
     endpoint: str
@@ -52,7 +53,7 @@ def moves(views: Views, endpoint: str) -> list[RouteView]:
         names = [row.name for row in views.routes()]
         raise NotFoundError(
             f"there is no endpoint `{endpoint:.80}`",
-            hint=meant(endpoint, names) or f"`headrace promote {endpoint:.80}` makes one of a model of this name",
+            hint=meant(endpoint, names) or f"`headrace promote {endpoint:.80}` makes it from the model of this name",
         )
     return found
 

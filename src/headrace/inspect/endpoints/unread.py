@@ -1,7 +1,8 @@
-"""Requests in a part of a log whose rows, or answers, are there as bytes (`serve.predictions.part.UNREAD`).
+"""Reads those requests in a part of a log that couldn't be read when they were sealed. Their rows or answers are stored
+as bytes, in a field with the name `serve.predictions.part.UNREAD`.
 
-The bytes are in the request's first row, and stand for all of its rows. They are read here one request at a time, each
-within the memory that a server takes for a request.
+The first row of a request has the bytes for all its rows. One request is read at a time, so no more memory is needed
+than a server needs for a request.
 """
 
 from __future__ import annotations
@@ -28,17 +29,18 @@ COLUMNS = ("input", "output")
 """The columns of a part that have the rows and the answers of requests."""
 
 Records = list[msgspec.Raw]
-"""Records in JSON, as they came."""
+"""The JSON texts of records, as clients sent them."""
 
 _decode_records = msgspec.json.Decoder(Records).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Any]).decode
 _MARK = f'"{UNREAD}":"'
-"""What the JSON text of a row has if the row has bytes: text stands for rows whose fields don't fit together."""
+"""A row whose column has JSON text contains this if the row has bytes. A column has JSON texts instead of structs if
+different rows have fields of different types."""
 
 
 class Request(NamedTuple):
-    """A request in a part: the column that has its bytes, the places of its rows (`first` to `end`, exclusive), and
-    the bytes."""
+    """A request of a part, with its bytes. `column` is the column that has these bytes. The request has the rows from
+    `first` to `end` (exclusive) of the part."""
 
     column: str
     first: int
@@ -46,8 +48,8 @@ class Request(NamedTuple):
     data: bytes
 
     def content(self) -> Records | pa.Table | None:
-        """Return the request's rows, or its answers, if the bytes have one for each row of the part; None if they can't
-        be read."""
+        """Return the rows or answers that are in the bytes. Return None if the bytes can't be read, or if they don't
+        have one row or answer for each row of the request."""
         found: Records | pa.Table
         try:
             found = _decode_records(self.data)
@@ -60,7 +62,7 @@ class Request(NamedTuple):
 
 
 def requests(table: pa.Table) -> list[Request]:
-    """Return the requests of a part that couldn't be read when it was sealed."""
+    """Return the requests of a part that couldn't be read when they were sealed."""
     found: list[Request] = []
     for column in COLUMNS if "id" in table.column_names else ():
         if column not in table.column_names:
@@ -74,13 +76,13 @@ def requests(table: pa.Table) -> list[Request]:
 
 
 def _request(identity: str | None) -> tuple[str, str]:
-    """Return what the ids of all rows of a request share: all but the offset."""
+    """Return what the ids of all rows of one request have in common: the id without its offset."""
     rest, _, salt = (identity or "").rpartition("-")
     return rest.rpartition("-")[0], salt
 
 
 def _bytes(column: pa.ChunkedArray) -> Iterator[tuple[int, bytes]]:
-    """Yield the places of a column that have bytes, with these."""
+    """Yield the number of each row that has bytes in this column, and the bytes."""
     before = 0
     for chunk in column.chunks:
         if _has_field(chunk.type):
@@ -95,7 +97,8 @@ def _bytes(column: pa.ChunkedArray) -> Iterator[tuple[int, bytes]]:
 
 
 def bytes_in(text: str) -> bytes | None:
-    """Return the bytes in the JSON text of a row. A client's own field may have their name."""
+    """Return the bytes in the JSON text of a row, or None if it has none. A client may have sent a field of the same
+    name, whose value isn't bytes."""
     try:
         return base64.b64decode(_decode_fields(text).get(UNREAD) or "", validate=True) or None
     except (TypeError, ValueError, binascii.Error, *UNREADABLE):
@@ -117,7 +120,7 @@ def bare(table: pa.Table) -> pa.Table:
 
 
 def with_bytes(table: pa.Table, data: Mapping[tuple[str, int], bytes]) -> pa.Table:
-    """Return a part with bytes of requests at some places, each given by its column and its row."""
+    """Return a part in which some rows have other bytes. `data` has the new bytes by column and row number."""
     for column in {name for name, _ in data}:
         chunks, before = [], 0
         found = table.column(column)

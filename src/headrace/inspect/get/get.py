@@ -231,7 +231,7 @@ def task_and_path(words: str) -> tuple[str, str]:
 def _of_version(version: VersionView, path: str, word: str) -> Ref:
     """Return a version's artifact, or its part at `path`. The path `preparation` means the preparation that was
     registered with the version, if there is one and the artifact has no part of this name. If a function prepares the
-    rows, it means the values that the function is given. `word` is the version's address, for errors."""
+    rows, this path means the values that the function gets. `word` is the version's address, for errors."""
     first, _, rest = path.partition(".")
     if first == "preparation" and version.preparation is not None and first not in (version.out.names or ()):
         own = own_code_in(version.preparation)

@@ -20,12 +20,12 @@ PAGES = (".html", ".htm")
 
 @contextmanager
 def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
-    """Yield a file's final path and a temporary path. Write to the temporary path:
-    the file is moved when the block ends.
+    """Yield a file's final path and a temporary path. Write to the temporary path: the file is moved when the block
+    ends.
 
     If `to` names an existing file, that file is overwritten. If `to` is a folder, or None for the current folder, the
-    file is called `name` there. Anybody may have chosen that name, so it can't lead to another folder, be a hidden
-    file, or overwrite a file.
+    file is called `name` there. A stranger may have chosen `name`. So it is changed if it would lead to another folder
+    or hide the file, and another file of this name is never overwritten.
 
     Raises:
         UsageError: the file can't be written, or the folder already has another file called `name`.

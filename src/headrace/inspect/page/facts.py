@@ -64,9 +64,9 @@ class Text(Struct, frozen=True, kw_only=True):
 class RunFacts(Struct, frozen=True, kw_only=True):
     """A run, and all that a page shows of it.
 
-    `omitted` are sentences about what was left out, and why. Each of the `pauses` is a pair: (1) the time when the run
-    was resumed, counted like the `start_s` of its attempts; (2) for how many seconds no driver had held the run before
-    that. `gone_pools` are the pools that the run went on without, each with the reason.
+    `omitted` are sentences about what was left out, and why. `pauses` are the times in which no driver held the run.
+    Each is a pair: how many seconds drivers had held the run before the pause, and how many seconds the pause lasted.
+    `gone_pools` are the pools that the run went on without, each with the reason.
     """
 
     run: str

@@ -160,7 +160,7 @@ def _seconds(story: Story, event: Succeeded | Failed, start_s: float) -> float:
 
 
 def _pauses(worked: Duration) -> Iterator[tuple[float, float]]:
-    """Yield for each pause how many seconds the run had been worked on before it, and how many seconds the pause
+    """Yield for each pause how many seconds drivers had held the run before the pause, and how many seconds the pause
     lasted."""
     starts = [since for since, _ in worked.sessions[1:]] + [worked.since]
     for (_, end), start in zip(worked.sessions, starts, strict=True):

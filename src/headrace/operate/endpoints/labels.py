@@ -11,8 +11,8 @@ from headrace.project.state import open_ledger
 
 
 def withdraw_labels(project: Project, endpoint: str, source: str, *, why: str) -> WithdrawalView:
-    """Withdraw the labels that a source of an endpoint has sent until now: they stay in the log, and don't count any
-    more. Labels that it sends later do.
+    """Withdraw all labels that a source of an endpoint has sent so far. They stay in the log, but no longer count.
+    Labels that the source sends later count.
 
     Raises:
         NotFoundError: the endpoint has no labels of this source.

@@ -1,5 +1,5 @@
-"""Starts model processes: each has one version of a model, in a Linux namespace without network where it can read the
-system's programs and its model, and write nothing that others see."""
+"""Starts model processes. Each model process has one version of a model. It runs in a Linux namespace without network,
+where it can read only the system's programs and its model, and can't write anything that other processes see."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from headrace.work.environments.headrace_code import code_folder
 from headrace.work.limits.memory import Scale
 
 MODELS = "models-"
-"""The folder of a server's models in the project's state folder is called so, with the server's process id."""
+"""A server has a folder for its models in the project's state folder. The folder's name is this text, followed by the
+server's process id."""
 
 _encode_ref = msgspec.msgpack.Encoder().encode
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
@@ -44,7 +45,7 @@ _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "LD_LI
 _HOST = "headrace.work.serving.model_host"
 _HOMES = (Path("/home"), Path("/root"))
 _LINE = 3
-"""The model process's descriptor of its socket."""
+"""The file descriptor of the socket in the model process."""
 _WATCH_EVERY_S = 0.5
 _MOST_STDERR = 1 << 20
 END_S = 10.0
@@ -52,7 +53,8 @@ END_S = 10.0
 
 
 def load_order(out: Ref, preparation: Ref | None) -> Load:
-    """Return the first order for a model process: to load this artifact, with its preparation if it has one."""
+    """Return the message that tells a model process to load a model. `out` is the model's artifact, and `preparation`
+    the artifact of its preparation, or None."""
     own = own_code_in(preparation)
     signature = signature_in(out.signature) if own is None else own.signature
     is_known = own is not None or preparation is None  # what rows a preparation takes isn't
@@ -82,20 +84,20 @@ def gather_blobs(project: Project, refs: Sequence[Ref], folder: Path) -> None:
 
 
 def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
-    """Yield the process id of each living server of this host, with the names of the blobs that its models have: as
-    files, and in the memory of their processes."""
+    """For each running server on this host, yield its process id and the names of the blobs of its models. These blobs
+    are in files, and in the memory of the model processes."""
     for folder in project.home.glob(f"{MODELS}*"):
         if Path("/proc", pid := folder.name.removeprefix(MODELS)).exists():
             yield int(pid), {path.name for path in folder.rglob("*")}
 
 
 class ModelProcess:
-    """A model process that was started. `socket` is this process's end of its socket; its owner closes it.
+    """A model process that was started. `socket` is this process's end of the connection to it; whoever uses this end
+    must close it.
 
-    A thread starts the process and watches it until it has ended, so it never stays as a zombie. If the process takes
-    more than `limit_gib` GiB of memory, together with all that it has started, the thread kills it. Linux kills the
-    process when this thread ends, which is when this Python process ends, whatever ends it. The thread calls `ended`
-    at its end.
+    A thread starts the process and waits for its end, so the process never stays as a zombie. If the process and all
+    that it has started take more than `limit_gib` GiB of memory, the thread kills them. If this Python process ends for
+    any reason, Linux kills the model process. When the model process has ended, the thread calls `ended`.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class ModelProcess:
 
     def end(self, within_s: float = END_S) -> bool:
         """Kill the process and all that it has started, and wait until they have ended. Return False if this takes
-        longer than `within_s` seconds: the kernel can't end them yet, such as when a disk hangs."""
+        longer than `within_s` seconds, for example because a disk hangs and the kernel can't end them yet."""
         self.socket.close()
         self.kill()
         self._thread.join(within_s)
@@ -204,7 +206,8 @@ class ModelProcess:
             os.close(process)
 
     def _trim(self) -> None:
-        """Empty a long stderr, and remember its last line. The position to write at is this process's too."""
+        """If the process has written much to stderr, remember the last line and empty the file. Both processes share
+        the position in this file, so it is set back to the start for both."""
         if os.fstat(self._errors).st_size > _MOST_STDERR:
             self._earlier = self.last_words()
             os.ftruncate(self._errors, 0)
@@ -212,10 +215,10 @@ class ModelProcess:
 
 
 def check() -> None:
-    """Check that this machine can make the namespace that keeps a model process from everything else.
+    """Check that this machine can make the Linux namespace that isolates a model process.
 
     Raises:
-        ConfigError: it can't.
+        ConfigError: the machine can't make it.
     """
     if not works(private=True):
         raise ConfigError(
@@ -225,12 +228,13 @@ def check() -> None:
 
 
 def unpacked(own: OwnCode, folder: Path, tell: Callable[[str], None]) -> Path | None:
-    """Unpack the bundle of a version's own code, whose archive `gather_blobs` has copied to `folder`. Return the
-    interpreter of the environment that the bundle's lock describes, or None if this process has all of its packages. If
-    the environment must be built first, `tell` is told.
+    """Unpack the bundle of a version's own code. `folder` must already have the bundle's archive (see `gather_blobs`).
+    Return the interpreter of the environment that the bundle's lock file describes. Return None if this process has all
+    packages that the code needs. `tell` is called with a message if the environment must be built first.
 
     Raises:
-        EnvironmentFailed: the environment can't be had on this machine.
+        EnvironmentFailed: the own code needs another version of Python than this process has, or its environment can't
+            be built on this machine.
     """
     wanted, here = own.functions.python, f"{sys.version_info.major}.{sys.version_info.minor}"
     if wanted != here:
@@ -255,12 +259,13 @@ def start(
     keys: Sequence[Path] = (),
     ended: Callable[[], None] = lambda: None,
 ) -> ModelProcess:
-    """Start a model process whose blobs are in `folder`, and which is killed if it takes more memory than `limit_gib`.
-    It runs on the interpreter `python`, or on that of this process. `keys` are the server's files for TLS: it sees
-    neither them nor what lies beside them. `ended` is called in a thread when it has ended.
+    """Start a model process that reads its blobs from `folder`. It is killed if it takes more than `limit_gib` GiB of
+    memory (None: no limit). It runs on the interpreter `python` (None: that of this process). `keys` are the server's
+    TLS files: the model process can't see them or other files in their folders. When the model process has ended,
+    `ended` is called in a thread.
 
     Raises:
-        ConfigError: this machine can't make the namespace that keeps the process from everything else.
+        ConfigError: this machine can't make the Linux namespace that isolates the process.
     """
     check()
     readable, arguments = [folder.resolve()], [str(_LINE), str(folder)]
@@ -292,7 +297,8 @@ def _hidden(project: Project, keys: Sequence[Path] = ()) -> set[Path]:
 
 
 def _has_programs(folder: Path) -> bool:
-    """Return whether a folder is one of the system's large ones, which programs and libraries are in."""
+    """Return whether a folder is one of the system's top folders, such as `/etc` or `/usr/lib`, which have files that
+    programs need."""
     return len(folder.parts) <= (3 if folder.is_relative_to("/usr") else 2)
 
 
@@ -302,8 +308,11 @@ def _stores(project: Project) -> Iterator[Path]:
 
 
 def _spawned(words: list[str], environment: Mapping[str, str], line: int, errors: int) -> int:
-    """Start a command in a session of its own, which a terminal's ^C doesn't reach, and return its process id. It gets
-    the socket as descriptor `_LINE`; no other process that is started meanwhile inherits it."""
+    """Start a command in a session of its own, so that ^C in a terminal doesn't reach it. Return its process id.
+
+    The command gets the socket `line` as file descriptor `_LINE`, and the file `errors` as its stderr. Other processes
+    that are started at the same time don't inherit the socket.
+    """
     null = os.open(os.devnull, os.O_RDWR)
     pairs = ((null, 0), (null, 1), (errors, 2), (line, _LINE))
     actions = [(os.POSIX_SPAWN_DUP2, one, other) for one, other in pairs]

@@ -30,17 +30,18 @@ def promote(
     why: str | None = None,
     forced: str | None = None,
 ) -> RouteView:
-    """Send the requests of an endpoint that no other variant gets to a version of its model. If there is no endpoint of
-    the model's name yet, this makes it. Return the new route.
+    """Make a version of a model the `production` variant of the model's endpoint: it gets all requests that no other
+    variant gets. If the model has no endpoint yet, make one. Return the new route.
 
-    `named` is the version: `NAME`, `NAME:3` or `NAME@ALIAS`. `key` and `time` are the columns of a record that tell
-    whom and when its answer is about; None keeps what the endpoint has. `forced` is the reason to do this although the
-    version's report says no.
+    `named` is the version: `NAME`, `NAME:3` or `NAME@ALIAS`. `key` is the column that says whom an answer is about,
+    such as the customer, and `time` the column that says which time it is about. None keeps the endpoint's present
+    column. `forced` is the reason to do this although a report on the version didn't pass.
 
     Raises:
-        UsageError: a name of a column makes no sense, or the model takes the column `time` as something else.
+        UsageError: `key` or `time` isn't a valid name of a column, or the model takes the column with a type that
+            doesn't fit.
         NotFoundError: there is no such version.
-        RefusedError: the version can't answer requests; or a report on it says no, and `forced` is None.
+        RefusedError: the version can't answer requests; or a report on it didn't pass, and `forced` is None.
     """
     version, forced = _version(project, named, MAIN, forced)
     check_about(takes(version.out, version.preparation), key, time)
@@ -61,15 +62,16 @@ def split(
     why: str | None = None,
     forced: str | None = None,
 ) -> RouteView:
-    """Send a share (0 to 1) of an endpoint's requests to a version of its model, as a variant of this name. If `share`
-    is None, send a copy of each request to the version instead: it becomes the shadow. Return the new route.
+    """Send a share (0 to 1) of an endpoint's requests to a version of its model, which becomes the variant named
+    `variant`. If `share` is None, the version becomes the shadow instead: it gets a copy of each request. Return the
+    new route.
 
     `named` and `forced` mean the same as for `promote`.
 
     Raises:
         NotFoundError: there is no such version, or no such endpoint.
-        RefusedError: the version can't answer requests; or, if `forced` is None, a report on it says no (a shadow may
-            have such a report), or it takes other columns than `production`.
+        RefusedError: the version can't answer requests. Or `forced` is None, and the version takes other columns than
+            `production` or a report on it didn't pass. For a shadow, reports don't matter.
         UsageError: the variant can't have this name or this share.
     """
     given = forced
@@ -110,12 +112,14 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Rout
 
 
 def retire(project: Project, endpoint: str, variant: str | None, *, why: str | None = None) -> RouteView:
-    """End a variant of an endpoint, whose share goes to `production` then, or its `shadow`. If `variant` is None, end
-    the endpoint. Its record and its predictions stay. Return the new route.
+    """End a variant of an endpoint. If `variant` is `shadow`, end the shadow. If it is None, end the endpoint itself.
+    Return the new route.
+
+    The share of an ended variant goes to `production`. The record and the predictions of an ended endpoint are kept.
 
     Raises:
         NotFoundError: there is no such endpoint.
-        UsageError: it has no such variant, or the variant is `production`.
+        UsageError: there is no such variant, or it is `production`.
     """
 
     def change(route: Route | None) -> Route | None:
@@ -132,8 +136,13 @@ def retire(project: Project, endpoint: str, variant: str | None, *, why: str | N
 def _version(
     project: Project, named: str, role: str, forced: str | None, *, is_free: bool = False
 ) -> tuple[VersionView, str | None]:
-    """Return a version, and the reason why it may have this role although its report says no, if one is needed. If
-    `is_free` is True, none is needed."""
+    """Return a version of a model for the variant or alias `role`, and the reason `forced` if a reason is needed,
+    otherwise None. A reason is needed if a report on the version didn't pass. If `is_free` is True, no reason is
+    needed.
+
+    Raises:
+        RefusedError: the version can't answer requests; or a reason is needed, and `forced` is None.
+    """
     with read(project) as views:
         version = views.resolve("model", named.removeprefix("model:"))
         judged = [] if is_free else judging(views, version)
@@ -150,8 +159,12 @@ def _version(
 
 
 def _alike(project: Project, version: VersionView, forced: str | None) -> str | None:
-    """Check that a version takes the same columns as the endpoint's `production`, as far as that is known before they
-    are loaded. Return the reason why it may take others, if one is needed."""
+    """Check that a version takes the same columns as the endpoint's `production`, as far as the columns are known
+    before the models are loaded. Return `forced` if the columns differ, otherwise None.
+
+    Raises:
+        RefusedError: the columns differ, and `forced` is None.
+    """
     with read(project) as views:
         found = {each.endpoint: _main(each) for each in endpoints(views)}
         main = found.get(version.name)
@@ -172,7 +185,8 @@ def _alike(project: Project, version: VersionView, forced: str | None) -> str | 
 def _must_be(route: Route | None, endpoint: str) -> Route:
     if route is None:
         raise NotFoundError(
-            f"there is no endpoint `{endpoint:.80}`", hint=f"`headrace promote {endpoint:.80}` makes it, of a model"
+            f"there is no endpoint `{endpoint:.80}`",
+            hint=f"`headrace promote {endpoint:.80}` makes it from the model of this name",
         )
     return route
 

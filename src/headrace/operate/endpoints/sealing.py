@@ -1,6 +1,6 @@
 """Seals the prediction log of this host: its closed segments go to the project's store and ledger.
 
-`python -m headrace.operate.endpoints.sealing` is the process of `seal_apart`.
+`python -m headrace.operate.endpoints.sealing` is the command of the process that `seal_apart` starts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LIMIT_S = 600.0
-"""How long the process that seals may take, in seconds. It seals what came in a minute or so."""
+"""How many seconds the process that seals may take. Usually it seals only what was logged in about a minute."""
 _LENGTH_BYTES = 8
 _LEAST_PRIORITY = 19
 
@@ -48,13 +48,14 @@ def seal_predictions(project: Project) -> int:
 
 
 def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
-    """Do the same in a process of its own, which has the lowest priority and ends with this process. In a thread, it
-    would hold up all other threads for a second a minute.
+    """Seal all closed segments of this host in a separate process, which has the lowest priority and ends when this
+    process ends. If a thread of this process sealed them, it would block all other threads for about a second each
+    minute.
 
     The process is killed after `limit_s` seconds. The segments that it has sealed by then stay sealed.
 
     Raises:
-        HeadraceError: for the same reasons, or the process was killed.
+        HeadraceError: sealing failed (see `seal_predictions`), or the process was killed.
     """
     if next(prediction_log(project).closed(), None) is None:
         return
@@ -77,7 +78,7 @@ def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
         places = f"the store `{open_store(project).url}` or the ledger"
         raise HeadraceError(
             f"sealing didn't end within {limit_s:g} s, so it was stopped: {places} doesn't answer",
-            hint="check that both can be reached; it is tried again",
+            hint="check that both can be reached; sealing is tried again",
         )
     if process.returncode:
         raise HeadraceError(said[-1] if said else f"the process that seals ended with {process.returncode}")
@@ -89,7 +90,8 @@ def _stop(process: subprocess.Popen[bytes], late: Event) -> None:
 
 
 def main() -> None:
-    """Be the process that seals."""
+    """Seal all closed segments of the project that is read from stdin. The process that `seal_apart` starts runs this
+    function."""
     os.nice(_LEAST_PRIORITY)
     project = pickle.loads(sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES))))
     Thread(target=_end_with_parent, daemon=True).start()
@@ -106,7 +108,7 @@ def _end_with_parent() -> None:
 
 
 class _Archive:
-    """The project's store and ledger, as sealing needs them."""
+    """The project's store and ledger, with the methods that sealing calls."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -122,7 +124,7 @@ class _Archive:
     def spared(
         self, predictions: Mapping[str, pa.Table], labels: Mapping[str, pa.Table]
     ) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-        """Return a segment's predictions and labels, by endpoint, without those of persons who were erased since."""
+        """Return a segment's predictions and labels, by endpoint, without those of erased persons."""
         predictions, labels, self._spared = dict(predictions), dict(labels), {}
         with read(self._project) as views:
             rows = views.erasures()
@@ -139,18 +141,18 @@ class _Archive:
         return predictions, labels
 
     def put(self, table: pa.Table) -> Ref:
-        """Store a table."""
+        """Store a table, and return its artifact."""
         return self._codecs.save(table, self._store)
 
     def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
-        """Record parts in the ledger, and what was left out of them, and return True; False if more has to be left out
-        by now."""
+        """Record new parts in the ledger, with what `spared` has left out of them, and return True. If the ledger has a
+        new erasure by now, so that more must be left out, record nothing and return False."""
         with open_ledger(self._project) as ledger:
             return record(ledger, predictions, labels, spared=self._spared)
 
 
 def _without(table: pa.Table, erasure: Erasure, spared: Spared) -> tuple[pa.Table, Spared]:
-    """Return a part of a log without a person, and what was left out."""
+    """Return a part of a log without the rows about an erased person, and `spared` with what was left out."""
     mask, doubtful = about(table, erasure)
     if not mask.any():
         return table, spared

@@ -54,16 +54,16 @@ CLOSE_S = 10.0
 MOST_RECORDS = 10_000
 """How many records a request may have."""
 _MOST_FILES, _OWN_FILES = 8_192, 256
-"""How many files the process may have open at most, and how many of them it needs itself."""
+"""How many files this process may have open at most, and how many of these are kept for other uses than clients."""
 _LEFT = 3
-"""The exit code of a command that was interrupted."""
+"""The exit code of this process if a second signal ends it at once."""
 
 Say = Callable[[str], None]
 
 
 class Listening(NamedTuple):
-    """Where a server listens: the host, or None for the loopback addresses; the port; and the files of its certificate
-    and the key, if it speaks TLS."""
+    """Where a server listens. If `host` is None, it listens on the loopback addresses. If the server speaks TLS,
+    `certificate` and `key` are the files with its certificate and the certificate's private key."""
 
     port: int
     host: str | None = None
@@ -79,14 +79,16 @@ class Listening(NamedTuple):
 def serve(
     project: Project, names: Collection[str], listening: Listening, say: Say, *, with_tokens: bool = False
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM comes. `names` are the endpoints to serve; if there are none, all are
-    served, also those that are made later. `say` is told what happens. If `with_tokens` is True, clients need a token,
-    and may be forwarded by a proxy. A server that other hosts can reach must have tokens and speak TLS.
+    """Answer requests until SIGINT or SIGTERM comes. `names` are the endpoints to serve. If `names` is empty, all
+    endpoints are served, including those that are made later. `say` is called with messages about what happens.
+
+    If `with_tokens` is True, clients need a token, and their requests may come through a proxy. A server that other
+    hosts can reach must have tokens and speak TLS.
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
         ConfigError: this machine can't make the namespaces of model processes, or a setting of `[serve]` is wrong.
-        UsageError: the port can't be had, or other hosts could reach the server without a token or TLS.
+        UsageError: the server can't listen on the port, or other hosts could reach the server without a token or TLS.
     """
     tls = _tls(listening)
     routes, unreadable = _routes(project)
@@ -95,7 +97,7 @@ def serve(
     for name in names:
         if name not in routes:
             hint = (
-                near(name, sorted(routes), "there are") if routes else "`headrace promote MODEL` makes one of a model"
+                near(name, sorted(routes), "there are") if routes else "`headrace promote MODEL` makes one from a model"
             )
             raise NotFoundError(f"there is no endpoint `{name:.80}`", hint=hint)
     for name in sorted(project.config.endpoint.keys() - routes.keys()):
@@ -106,8 +108,9 @@ def serve(
     try:
         if not is_loopback(sockets) and (tls is None or not with_tokens):
             raise UsageError(
-                f"other hosts could reach `{host}`: they need tokens, and TLS to keep these secret",
-                hint="add `--tokens`, `--tls-cert` and `--tls-key`, or leave out `--host` and put a proxy before it",
+                f"other hosts could reach `{host}`, so clients need tokens, and TLS to keep the tokens secret",
+                hint="add `--tokens`, `--tls-cert` and `--tls-key`, or leave out `--host` and put a proxy before"
+                " the server",
             )
         with _models_folder(project) as folder:
             serving = _Serving(project, names, folder, say, with_tokens=with_tokens, tls=tls, keys=listening.files)
@@ -118,7 +121,7 @@ def serve(
 
 
 class _Serving:
-    """A server with what it does beside answering: it follows the routes, starts versions, and seals the log."""
+    """A server, and its work besides answering: it follows the routes, starts versions, and seals the log."""
 
     def __init__(
         self,
@@ -174,8 +177,8 @@ class _Serving:
                 self._say(f"the prediction log didn't close within {CLOSE_S:g} s; the next server seals what it has")
 
     def _end(self, server: Server) -> None:
-        """End the server; when this is called again, at once. All that was answered is logged already, and model
-        processes end with this one."""
+        """Tell the server to stop. At the second call, end this process at once: all answers that were sent are in the
+        log already, and model processes end together with this process."""
         if self._is_told_to_end:
             self._say("left without waiting any longer")
             os._exit(_LEFT)
@@ -183,7 +186,8 @@ class _Serving:
         server.stop()
 
     async def _start(self, endpoint: str, number: int) -> Running:
-        """Start a process for a version, and have it load the model."""
+        """Start a model process for version `number` of an endpoint's model, tell it to load the model, and return the
+        running version."""
         loop = asyncio.get_running_loop()
         starts = loop.run_in_executor(None, self._process, endpoint, number)
         try:
@@ -247,8 +251,8 @@ class _Serving:
     # -- in threads ----------------------------------------------------------------------------------------------
 
     def _follow(self, loop: asyncio.AbstractEventLoop, endpoints: Endpoints, routes: dict[str, Route]) -> None:
-        """Look again and again where requests are to go, and which tokens are valid. While the ledger can't be read,
-        the last routes hold, and for some minutes the last tokens."""
+        """Every `LOOK_S` seconds, read from the ledger where requests are to go and which tokens are valid. While the
+        ledger can't be read, the last routes stay in use, and the last tokens stay in use for some minutes."""
         told, last = "", routes
         while not self._ends.wait(LOOK_S):
             try:
@@ -266,8 +270,8 @@ class _Serving:
                 told = why
 
     def _seal(self) -> None:
-        """Seal what the prediction log has in closed segments. While store or ledger are away, it stays on this
-        host."""
+        """Every `SEAL_S` seconds, seal the closed segments of the prediction log. While the store or the ledger can't
+        be reached, the segments stay on this host."""
         told = ""
         while not self._ends.wait(SEAL_S):
             try:
@@ -288,8 +292,9 @@ def _tls(listening: Listening) -> SSLContext | None:
 
 
 def _room() -> int:
-    """Return how many clients can be connected: as many as this process may have files open, without those that it
-    needs itself. It takes as many files as it may have, which the programs that start it often don't."""
+    """Return how many clients can be connected at the same time: the number of files that this process may have open,
+    minus those for other uses. Before that, raise the process's limit of open files as far as is allowed, because the
+    limit is often low when a process starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if most > soft:
@@ -298,7 +303,7 @@ def _room() -> int:
 
 
 def _manners(project: Project) -> tuple[Rate | None, frozenset[str]]:
-    """Return how often a client may ask (None: as often as it likes), and of which sites pages may ask."""
+    """Return how often a client may ask (None: no limit), and the web sites whose pages may ask."""
     settings = project.config.serve
     try:
         return None if settings.rate is None else rate_in(settings.rate), origins_in(settings.origins)
@@ -341,7 +346,7 @@ def _takes(version: VersionView) -> Sequence[Column] | None:
 
 
 def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:
-    """End a process that was started though nobody wants it any more."""
+    """End a model process that was started but isn't needed any more."""
     if not starts.cancelled() and starts.exception() is None:
         starts.result()[1].kill()
 

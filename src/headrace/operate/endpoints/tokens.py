@@ -1,4 +1,4 @@
-"""Makes, lists and revokes the tokens by which clients ask endpoints."""
+"""Makes, lists and revokes the tokens that let clients ask endpoints."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _ID_BYTES, _SECRET_BYTES = 5, 32
 
 
 class TokenView(Struct, frozen=True, kw_only=True):
-    """A token for display: for whom or what it is (`name`), which endpoints it lets ask (empty: all) and for what
-    (`scopes`), who made it when, and when it ends or was revoked (Unix seconds, or None). `valid` says whether it lets
-    its client in now."""
+    """A token for display. `name` says who or what uses it. `endpoints` are the endpoints that it is for (empty: all),
+    and `scopes` what it lets clients do there. `at` and `by` say when and by whom it was made. `expires` and `revoked`
+    say when it expires and when it was revoked, or are None. All times are in Unix seconds. `valid` says whether
+    servers accept it now."""
 
     id: str
     name: str
@@ -39,7 +40,7 @@ class TokenView(Struct, frozen=True, kw_only=True):
 
 
 class MadeToken(Struct, frozen=True, kw_only=True):
-    """A token that was made just now. Its text is nowhere else."""
+    """A token that was made just now. `token` is its text, which isn't stored anywhere."""
 
     id: str
     token: str
@@ -48,11 +49,11 @@ class MadeToken(Struct, frozen=True, kw_only=True):
 def make_token(
     project: Project, name: str, endpoints: Sequence[str], within_s: float | None, scopes: Sequence[str] = SCOPES
 ) -> MadeToken:
-    """Make a token that lets its client ask these endpoints, or all if there are none, for `within_s` seconds, or until
-    it is revoked if that is None. `scopes` are what it is for.
+    """Make and return a token for these endpoints, or for all endpoints if `endpoints` is empty. It expires after
+    `within_s` seconds; None means that it is valid until it is revoked. `scopes` are what it lets clients do.
 
     Raises:
-        UsageError: the name is empty, or no endpoint can have one of the names.
+        UsageError: `name` is empty, `within_s` isn't above 0, or `endpoints` has a name that no endpoint can have.
     """
     if not name.strip():
         raise UsageError("a token needs a name", hint="say for whom or what it is")
@@ -112,7 +113,8 @@ def token_views(views: Views) -> list[TokenView]:
 
 
 def valid_tokens(views: Views) -> list[Token]:
-    """Return the tokens that let clients in, as a server knows them."""
+    """Return the tokens that aren't revoked, in the form in which a server uses them. Some may have expired: the server
+    checks this for each request."""
     return [
         Token(row.id, row.digest, frozenset(row.endpoints.split()), row.expires, frozenset(_scopes(row)))
         for row in views.tokens()
@@ -121,5 +123,6 @@ def valid_tokens(views: Views) -> list[Token]:
 
 
 def _scopes(row: TokenRecord) -> tuple[str, ...]:
-    """Return what a token is for. A token that is older than scopes are was made to ask for predictions."""
+    """Return what a token lets clients do. A token without scopes was made by an older release, in which every token
+    was for predictions."""
     return (PREDICT,) if row.scopes is None else tuple(row.scopes.split())

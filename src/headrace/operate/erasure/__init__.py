@@ -1,2 +1,3 @@
-"""Erases a person from an endpoint's log, and from the tables that hold the person. Begin with `erase`. Which rows are
-about somebody is told by `inspect.endpoints.person`; what is recorded and rewritten, by `ledger.erasures`."""
+"""Erases a person from an endpoint's log, and from the tables that hold the person. Begin with `erase`.
+`inspect.endpoints.person` finds the rows that are about a person. `ledger.erasures` records erasures and rewrites the
+log."""

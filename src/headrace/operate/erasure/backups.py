@@ -1,5 +1,5 @@
-"""Finds persons who were erased in older snapshots of a backup: in tables that the ledger no longer names, since their
-runs were forgotten before the erasure."""
+"""Finds erased persons in older snapshots of a backup. Such a snapshot may have tables that the ledger no longer names,
+because their runs were forgotten before the erasure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from headrace.spec.artifact import ERASED, Ref
 
 
 def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None:
-    """Mark the tables of older snapshots that hold a person who was erased. `newest` is the snapshot that was just
-    made: what it has was searched by the erasures themselves."""
+    """In the older snapshots of a backup, mark the tables that hold an erased person. `newest` is the snapshot that was
+    just made. Its tables are left out, because each erasure has searched them already."""
     if not (rows := erasures.rows(db)):
         return
     gone, codecs = generations.erased(db), Codecs()
@@ -38,7 +38,8 @@ def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None
 
 
 def _look(db: Database, backups: Backups, row: ErasureRecord, ref: Ref, what: str, codecs: Codecs) -> None:
-    """Mark a table if it holds a person. Say so in the erasure's record if it can't be read."""
+    """Mark the table `ref` if it holds the person of an erasure. If the table can't be read, note this in the erasure's
+    record."""
     erasure = erasures.erasure_of(row)
     found = Found(refs=(ref,), what=what, joined=frozenset())
     try:

@@ -1,9 +1,9 @@
 """Erases a person: `headrace erase`.
 
-Each step may be killed at any point; `resume` then does the rest. First the erasure is recorded, so that the person's
-older requests are left out when they are sealed. The parts of the log are rewritten in one transaction, which also
-marks the old ones as erased. Then the tables that hold the person are marked. The bytes of all that is marked are
-deleted from all regions, and from this host's caches, each time.
+If the process is killed, at whatever point, `resume` does the rest. First the erasure is recorded, so that the person's
+older requests are left out when they are sealed. Then the parts of the log are rewritten in one transaction, which also
+marks the old parts as erased. Then the tables that hold the person are marked. Last, the bytes of everything that is
+marked are deleted from all regions, and from this host's caches. Each `resume` repeats this last step.
 """
 
 from __future__ import annotations
@@ -42,24 +42,26 @@ from headrace.spec.artifact import ERASED, decode_ref
 from headrace.spec.endpoint import SALT_BYTES, Erasure, decode_route, digest_of
 
 SERVER_S = 75.0
-"""How long to wait until a server of this host has sealed what it logged before, in seconds. It closes a segment of the
-log after a minute."""
+"""How many seconds to wait until a server of this host has sealed what it logged before the erasure. A server closes a
+segment of the log after a minute."""
 _LOOK_S = 0.5
 _ID_BYTES = 6
 _SHOWN = 200
-"""How many outputs below erased tables are recorded."""
+"""At most this many outputs that were made from erased tables are recorded."""
 
 Say = Callable[[str], None]
 
 
 class Erased(Struct, frozen=True, kw_only=True):
-    """What was erased, or with `dry_run` would be. `unsealed` are predictions that this host had not sealed yet when it
-    was asked for: they are left out when they are sealed. Of the erased predictions, `unreadable` belong to requests
-    that nobody can read, so they might be about the person. `tables` are those that hold the person, and are erased as
-    a whole; `below` are outputs of tasks that were made from them, and stay. `unread` are tables that couldn't be
-    searched.
+    """What was erased, or what would be erased if `dry_run` is True. `predictions` and `labels` are numbers of erased
+    rows, and `parts` is the number of parts of the log that had them. `unsealed` is the number of predictions that this
+    host had not sealed when the erasure was asked for; they are left out when they are sealed. `unreadable` is the
+    number of erased predictions whose requests nobody can read, so that they may or may not be about the person.
+    `tables` are the tables that hold the person; each is erased as a whole. `below` are outputs of tasks that were made
+    from these tables; they are kept. `unread` are tables that couldn't be searched. `blobs` is the number of blobs that
+    were deleted.
 
-    `waits` says what is still to be done, and why it wasn't. It is empty if the erasure is complete.
+    `waits` says what is still to be done, and why. It is empty if the erasure is complete.
     """
 
     erasure: str
@@ -90,12 +92,13 @@ def erase(
 ) -> Erased:
     """Erase a person from an endpoint's log and from the tables that hold the person, and return what was erased.
 
-    `key` is the value, as text, by which rows about the person are known: the value of the column that is the key of
-    the endpoint's route. `columns` are other columns that have the same value. With `waits`, wait for a server of this
-    host that has not sealed all requests yet. `say` is told what is waited for.
+    `key` is the person's value, as text, in the column that is the key of the endpoint's route. `columns` are other
+    columns in which this value means the person. If `dry_run` is True, nothing is erased. If `waits` is True, wait
+    until the servers of this host have sealed all older requests; `say` is called with a message about this wait.
 
     Raises:
-        UsageError: the endpoint has no key, and `columns` names none either; or `why` is empty.
+        UsageError: the endpoint has no key and `columns` is empty; or a name in `columns` isn't valid; or `why` is
+            empty.
         NotFoundError: there is no such endpoint.
     """
     if not why.strip() and not dry_run:
@@ -119,11 +122,11 @@ def erase(
 
 
 def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> list[Erased]:
-    """Do what is left of erasures, and return what each has erased by now. With `all_`, look again for the persons of
-    complete ones too: this host's log and caches may hold them.
+    """Complete the erasures that aren't complete yet, and return what each has erased so far. If `all_` is True, also
+    search again for the persons of complete erasures, because this host's log and caches may still hold them.
 
     Raises:
-        LedgerError: the ledger can't be used, or an upkeep command is at work.
+        LedgerError: the ledger can't be used, or another upkeep command is running.
     """
     with open_ledger(project) as ledger, closing(ledger.connect()) as db, db.troubles():
         rows = [row for row in reversed(erasures.rows(db)) if all_ or row.done is None]
@@ -132,7 +135,8 @@ def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> lis
 
 
 def _unsealed(project: Project, erasure: Erasure) -> Told:
-    """Return what of the predictions about the person this host has not sealed yet: sealing leaves it out."""
+    """Count the predictions about the person that this host has not sealed yet, and return their numbers and digests.
+    They will be left out when they are sealed."""
     with read(project) as views:
         tables = list(unsealed(project, views, erasure.endpoint))
     found, doubtful = set[str](), set[str]()
@@ -164,7 +168,7 @@ def _columns(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[s
 
 
 class _Erasing:
-    """One erasure at work."""
+    """One erasure while it is carried out."""
 
     def __init__(
         self,
@@ -238,8 +242,8 @@ class _Erasing:
     # -- the log --------------------------------------------------------------------------------------------------
 
     def _seal(self) -> None:
-        """Seal what servers of this host logged before the erasure, and wait for what a living one still writes to.
-        What is sealed from now on lacks the person."""
+        """Seal what servers of this host logged before the erasure. If a server still writes to a segment from that
+        time, wait until the segment is closed. Everything that is sealed from now on lacks the person."""
         log, until, is_told = prediction_log(self._project), time.monotonic() + SERVER_S, False
         now = time.time()
         while True:
@@ -260,7 +264,7 @@ class _Erasing:
             time.sleep(_LOOK_S)
 
     def _rewrite(self, db: Database, lease: Lease) -> Told:
-        """Rewrite the parts of the log that hold the person, until there are none."""
+        """Rewrite the parts of the log that hold the person, until no part does. Return what was erased."""
         while True:
             changed = list(self._changed(db, lease))
             if self._is_dry or not changed:
@@ -271,7 +275,8 @@ class _Erasing:
                 continue
 
     def _changed(self, db: Database, lease: Lease) -> Iterator[Rewritten]:
-        """Yield the parts that hold the person: those with predictions, then those with labels of these predictions."""
+        """Yield each part of the log that holds the person, rewritten without the person. First come parts with
+        predictions, then parts with labels of these predictions."""
         if not self._is_dry:
             self._digests.update(erasures.told(db, self._erasure).digests)
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
@@ -309,14 +314,14 @@ class _Erasing:
         return Rewritten(part=row, out=out, count=len(left), is_labels=is_labels)
 
     def _leave(self, what: str) -> None:
-        """Note what is left to do."""
+        """Remember a sentence about work that is still to be done."""
         if what not in self._left:
             self._left.append(what)
 
     # -- tables ---------------------------------------------------------------------------------------------------
 
     def _tables(self, db: Database, lease: Lease) -> list[search.Found]:
-        """Return the tables that hold the person, but for parts of logs."""
+        """Return the tables that hold the person, without the parts of logs."""
         for run in self._driven(db) if not self._is_dry else ():
             self._leave(f"run `{run}` is active: it may still make a table that holds the person")
         places, holding = stores(self._project), []
@@ -336,8 +341,9 @@ class _Erasing:
         return [run for run in db.leases.all() if run != COLLECTOR]
 
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
-        """Return the tables that consist of the old parts of the log, which are erased with them; and what was made of
-        all erased tables, directly or through others, and isn't one of them."""
+        """Return two lists of texts. The first is about the tables that consist of old parts of the log; they are
+        erased together with these parts. The second is about all other outputs that were made from erased tables,
+        directly or through other outputs."""
         whole, below = dict[str, None](), dict[str, None]()
         gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
         with read(self._project) as views:

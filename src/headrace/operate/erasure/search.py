@@ -28,12 +28,13 @@ from headrace.store.store import Store
 FORMS = {"arrow": "arrow", "arrow-stream": "arrow-stream", "pandas": "arrow", "polars": "arrow"}
 """For each codec of tables, the codec that reads such a table with Arrow alone."""
 LOGS = ("prediction_parts", "label_parts")
-"""The tables of the ledger whose artifacts are parts of logs: these are rewritten, not erased as a whole."""
+"""The tables of the ledger that name the parts of logs. Parts are rewritten; they aren't erased as a whole."""
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """A table that rows of the ledger name: all of its generations, and what it is: the first task that gave it, and
-    what keeps it between runs. `joined` are the digests of tables that consist of this one and others."""
+    """A table of a project that rows of the ledger name. `refs` are all its generations. `what` says in words what the
+    table is: the first task that gave it, and what keeps it between runs. `joined` are the digests of larger tables
+    that this table is a piece of."""
 
     refs: tuple[Ref, ...]
     what: str
@@ -48,8 +49,9 @@ class Found(Struct, frozen=True, kw_only=True):
 def tables(
     db: Database, runs: Sequence[RunRecord], old: Set[str], beat: Callable[[], None]
 ) -> tuple[list[Found], dict[str, set[str]]]:
-    """Return all tables that the ledger names, but for parts of logs and those with the digests `old`; and the digests
-    of tables that consist of some of `old`, each with these."""
+    """Return two values. The first has all tables that the ledger names, without the parts of logs and without the
+    tables whose digests are in `old`. The second is about larger tables that have tables in `old` as pieces: for the
+    digest of each, it has the digests of these pieces. `beat` is called once for each run."""
     gone, parts, whole = generations.erased(db), set(old), dict[str, set[str]]()
     for table in STANDING:
         if table.table in LOGS:
@@ -77,8 +79,9 @@ def tables(
 
 
 def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:
-    """Yield the artifacts that rows name, each with what it is: first the outputs of tasks, then what else runs name,
-    then what is kept between runs, such as versions of datasets. Of those, the third value is True."""
+    """Yield the artifacts that rows of the ledger name. Each comes with a text that says what it is, and with True if
+    it is kept between runs (such as a version of a dataset), otherwise False. First come the outputs of tasks and other
+    values of runs, then what is kept between runs."""
     ids = {run.number: run.id for run in runs}
     for run in runs:
         beat()
@@ -104,7 +107,7 @@ def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: C
     """Return whether a table has a row about the person.
 
     Raises:
-        HeadraceError: it can't be read.
+        HeadraceError: the table can't be read.
     """
     last: HeadraceError = BlobMissing("no region of the settings has it")
     for ref in found.refs:
@@ -119,7 +122,8 @@ def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: C
 
 
 def may_hold(ref: Ref, erasure: Erasure, store: Store) -> bool:
-    """Return whether a table has a column of the erasure. Only its schema is read."""
+    """Return whether a table has one of the erasure's columns. Only the table's schema is read. If the schema can't be
+    read, return True."""
     file = io.BytesIO(ref.inline) if ref.inline is not None else store.reader(ref.digest, ref.nonce or "")
     try:
         with file:
@@ -139,7 +143,7 @@ def _holds(ref: Ref, erasure: Erasure, store: Store, codecs: Codecs) -> bool:
 
 
 def as_arrow(ref: Ref) -> Ref:
-    """Return a table's artifact as one that is read with Arrow alone."""
+    """Return a table's artifact, changed so that the table can be read with Arrow alone."""
     form = FORMS[ref.codec]
     if form == ref.codec:
         return ref

@@ -78,8 +78,8 @@ class _Cells:
 
     def reached(self, pickler: _Pickler, beside: Iterable[str]) -> Statements:
         """Return, by cell, the statements that define the functions and classes that `pickler` has pickled. If a
-        fingerprint can't read the value of a global, also return the statements that make or use this global. Such
-        globals are looked for among the names in `beside` and the names that pickled code reads."""
+        fingerprint can't read the value of a global, also return the statements that make or use this global. Only
+        globals are considered whose names are in `beside` or are read by pickled code."""
         found: dict[str, dict[int, ast.stmt]] = defaultdict(dict)
         for code in pickler.codes:
             found[code.co_filename].update((id(each), each) for each in self._around(code))
@@ -214,7 +214,8 @@ def _empty_cache(function: FunctionType) -> None:
 
 
 def _named_like(definition: Any) -> Any:
-    """Return what an imported module has under the name of a stage, a pipeline or a function; None if nothing."""
+    """Return the object that an imported module has under the name of a stage, a pipeline or a function. Return None if
+    there is no such object."""
     module = definition.__module__
     found: Any = None if module == "__main__" else sys.modules.get(module)
     for part in definition.__qualname__.split("."):
@@ -223,12 +224,13 @@ def _named_like(definition: Any) -> Any:
 
 
 def _is_decorated(function: FunctionType) -> bool:
-    """Return whether an imported module has, under a function's name, what a decorator made of this function."""
+    """Return whether an imported module has, under a function's name, an object that a decorator made from this
+    function."""
     return instance_dict(_named_like(function)).get("__wrapped__") is function
 
 
 _IPYTHON = "IPython.core.interactiveshell"
-"""The module that puts an `open` of its own into each notebook. Workers get Python's instead."""
+"""The module that puts its own function `open` into each notebook. Workers get Python's `open` instead."""
 
 
 class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle has no types

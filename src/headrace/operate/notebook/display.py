@@ -37,7 +37,7 @@ TABLE_ROWS = 10
 TABLE_COLUMNS = 20
 SPARE = ("time", "cost", "pool")
 EVERY_S = 0.5
-"""The progress of a run is shown anew after this many seconds."""
+"""How often the shown progress of a run is updated, in seconds."""
 EXTRA_STYLE = """
 .headrace { max-width: none; margin: 0; padding: 0.8rem 1rem; border-radius: 10px; font-size: 14px;
   --succeeded: var(--passed); --failed: var(--refused); --reused: var(--link); --cancelled: var(--unsure); }

@@ -260,15 +260,15 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
 
 
 def predictions(endpoint: str, *, since: date | str | None = None, labels: bool = False) -> pa.Table:
-    """Return the predictions of an endpoint, from the current folder's project, in the order of their requests. Those
-    are among them that are still in the log on this host.
+    """Return the predictions of an endpoint of the current folder's project, in the order of their requests.
+    Predictions that are still only in this host's log are included.
 
-    The columns are those of `ingest.predictions`, which reads only what is new, in a pipeline.
+    The columns are the same as in `ingest.predictions`, which a pipeline uses to read only new predictions.
 
     Args:
         endpoint: the name of the endpoint.
-        since: a date or time, or a text of one (ISO 8601): what was requested earlier is left out. A time without a
-            zone is the local time, as for `headrace predictions --since`.
+        since: a date or time, or an ISO 8601 text of it. Predictions that were requested earlier are left out. A time
+            without a zone is a local time, as for `headrace predictions --since`.
         labels: True to add what really came of each prediction, as far as it is known: the columns `label`,
             `label_source` and `labelled_at`.
 

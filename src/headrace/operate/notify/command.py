@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen, TimeoutExpired
 
 OUTPUT_BYTES = 1 << 20
-"""A command that prints more than this is ended."""
+"""A command that prints more bytes than this is ended."""
 KEPT_BYTES = 2000
 """How many bytes from the end of a command's output are kept for the message about a failure."""
 STEP_S = 0.05

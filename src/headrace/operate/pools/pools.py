@@ -113,7 +113,8 @@ def open_grounds(
 ) -> Reached:
     """Open what a driver needs to use these pools. `epoch` is the epoch of the run's lease.
 
-    A pool that can't be reached is left out, and a note says so, unless it is the first.
+    The first pool must be reached. If another pool can't be reached, it is left out, and `note` is called with a
+    message.
 
     Raises:
         ConfigError: a pool's settings can't be used.
@@ -243,7 +244,7 @@ def _section(project: Project, pool: Pool) -> PoolSection:
 
 
 def _gpus(project: Project, pool: Pool) -> int:
-    """Return how many accelerators the settings give to all local pools together, if this pool is one of them."""
+    """Return how many accelerators the settings give to all local pools together. Return 0 if this pool isn't local."""
     return sum(each.gpus for each in project.pools() if each.backend == pool.backend == "local")
 
 

@@ -25,7 +25,7 @@ def elsewhere(project: Project, pool: Pool) -> list[Elsewhere]:
 
 
 def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
-    """Copy a run's bundle to `store`, the store of the region where the run goes on, unless it is there already.
+    """Copy a run's bundle to `store`, the store of the region where the run continues, if the bundle isn't there yet.
 
     Raises:
         BlobMissing: no region's store has the bundle.
@@ -37,14 +37,16 @@ def bring_bundle(project: Project, bundle: Bundle, store: Store) -> None:
 
 
 class Absent:
-    """The regions of the ledger's runs that aren't in the settings (implements `run.ports.AbsentRegions`)."""
+    """The regions that runs of the ledger have used and that aren't in the settings (implements
+    `run.ports.AbsentRegions`)."""
 
     def __init__(self, project: Project, lease: RunLedger) -> None:
         self._project = project
         self._lease = lease
 
     def may_have(self, generation: str) -> set[str]:
-        """Return those that may have a generation (`DIGEST.NONCE`). If a store of the settings has it, return none."""
+        """Return the absent regions that may have a generation (`DIGEST.NONCE`). Return none if a store of the settings
+        has the generation."""
         absent = absent_regions(self._project, self._lease.regions(generation))
         if absent:
             # a store that doesn't answer may have it, or not: the other regions are named
@@ -54,5 +56,5 @@ class Absent:
         return absent
 
     def of_run(self, run: str) -> set[str]:
-        """Return the regions in which a run's attempts were started, as far as the settings lack them."""
+        """Return the absent regions in which attempts of a run were started."""
         return absent_regions(self._project, self._lease.regions(run=run))

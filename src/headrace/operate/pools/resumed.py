@@ -1,4 +1,4 @@
-"""The pools in which a run goes on."""
+"""The pools in which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
 
 
 def check_held(project: Project, machine: Machine, pools: Sequence[Pool]) -> None:
-    """Check that each task which a run has still to do may run in at least one of the pools in which the run goes on.
-    Check nothing if one of them is a cluster, since its size isn't known before its backend is opened.
+    """Check that each task that is still to be done can run in at least one of `pools`, the pools in which the run
+    continues. If one of them is a cluster, check nothing, because its size isn't known before its backend is opened.
 
     Raises:
-        PlacementError: a task may run in none of them.
+        PlacementError: a task can run in none of the pools.
     """
     if any(pool.backend != "local" for pool in pools):
         return
@@ -52,10 +52,11 @@ def _is_left(task: Task) -> bool:
 
 
 def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Pool, ...]:
-    """Return the pools in which a run goes on: those named `wanted`, else those of the run's previous pools that the
-    settings still have, else the pools of the settings.
+    """Return the pools in which a run continues: those named in `wanted`. If `wanted` is None, return those of the
+    run's previous pools that the settings still have. If there are none, return the pools of the settings.
 
-    Only `headrace cancel` may find that the settings lack some of the run's pools: others call `check_known` first.
+    `headrace cancel` accepts that the settings lack some of the run's pools. All other callers call `check_known`
+    first.
     """
     before = tuple([pool for pool in project.pools() if pool.name in machine.pools])
     if wanted is not None or not before:
@@ -64,8 +65,8 @@ def pools_of(project: Project, machine: Machine, wanted: str | None) -> tuple[Po
 
 
 def without_lost(project: Project, views: Views, run: str) -> str:
-    """Return a hint that says how to resume a run without the pools that it lost, if `[place]` names one of them for a
-    stage of a failed task. Return an empty text if no other pools can hold what the run has still to do."""
+    """Return a hint that says how to resume a run without the pools that it lost, if `[place]` sends the stage of a
+    failed task to one of them. Return an empty text if no other pools can hold what the run still has to do."""
     if not project.config.place:
         return ""  # most projects: the run's events need not be read
     story = views.story(run)

@@ -118,8 +118,8 @@ def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
 
 
 def erase_again(project: Project) -> None:
-    """Erase the persons who were erased before from what an import has brought. What can't be done now is left to
-    `headrace erase --resume`."""
+    """From the data that was imported, erase the persons who were erased before the import. What can't be erased now is
+    left to `headrace erase --resume`."""
     resume(project, waits=False, say=lambda _: None, all_=False)
 
 

@@ -94,11 +94,12 @@ class HeadraceError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user has interrupted a call before a run began, or before its new code was traced. The message says what that
-    means for the run."""
+    """The user has interrupted a call before a run began, or before the run's new code was traced. The message says
+    what has become of the run."""
 
     def _render_traceback_(self) -> list[str]:
-        """Return the line that a notebook shows: nothing of the call is left, so its frames say nothing."""
+        """Return the only line that a notebook shows for this error. It has no traceback, because it doesn't matter
+        where in Headrace the call was interrupted."""
         return [f"KeyboardInterrupt: {self}\n"]
 
 
@@ -167,8 +168,8 @@ class TaskFailed(HeadraceError):
 
 
 class SourceError(HeadraceError):
-    """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected; or the answers
-    of a batch can't be written to a file or a database."""
+    """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected. Also raised if
+    the answers of a batch can't be written to a file or a database."""
 
     exit_code = 1
 
@@ -186,7 +187,7 @@ class RunFailed(HeadraceError):
 class RunCancelled(HeadraceError):
     """The run was cancelled; the attribute `run` is the run.
 
-    A run can be resumed with new code. If somebody cancels this before the new code is traced, the run stays as it was,
+    A run can be resumed with new code. If somebody cancels the run before this code is traced, the run stays as it was,
     and `run` is None.
     """
 
@@ -321,16 +322,17 @@ def near(name: str, names: list[str], otherwise: str) -> str:
 
 
 def repair(options: str) -> str:
-    """Return the hint about a blob that is missing or damaged. `options` are those of `headrace fsck` that find it."""
+    """Return the hint about a blob that is missing or damaged. `options` are the options with which `headrace fsck`
+    finds this fault."""
     return (
-        f"`headrace fsck {options}` keeps it from being reused; then run the pipeline again, and another"
-        f" `headrace fsck {options}` gives the new copy to all that name this one"
+        f"run `headrace fsck {options}`, so that no run reuses it; then run the pipeline again: if the new output has"
+        f" the same bytes, another `headrace fsck {options}` copies them to this blob"
     )
 
 
 def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
-    """Return the message and the hint about something that no store has, as `why` says, but that may be in `regions`,
-    which aren't in the settings.
+    """Return the message and the hint about something that no store in the settings has. `why` says this, and `regions`
+    are regions outside the settings that may have it.
 
     >>> absent("it is gone", ["b", "a"])[0]
     "it is gone; it may be in region `a` or `b`, which aren't in the settings"
@@ -338,15 +340,15 @@ def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
     names = sorted(regions)
     places = " or ".join(f"`{name}`" for name in names)
     sections = " and ".join(f"`[region.{name}]`" for name in names)
-    verb = "isn't" if len(names) == 1 else "aren't"
+    verb, them = ("isn't", "it") if len(names) == 1 else ("aren't", "them")
     return (
         f"{why}; it may be in region {places}, which {verb} in the settings",
-        f"describe {sections}, or give the `--config` that does",
+        f"add {sections} to the settings, or give the `--config` file that has {them}",
     )
 
 
 def text_of(error: BaseException) -> str:
-    """Return what an error says: the message of one of ours, or the class and the message of any other.
+    """Return the message of one of Headrace's errors. For any other error, return its class and its message.
 
     >>> text_of(UsageError("no such run")), text_of(OSError("no such file"))
     ('no such run', 'OSError: no such file')

@@ -7,7 +7,7 @@ This module only records waits. It doesn't enforce `within_s`: the waiting code 
 over. A progress display reads the record to show what takes so long.
 
 The module also has `poll`, a wait that wakes up quickly. And it tells waiting code that the user wants to leave: after
-a second ^C, `is_hurried` returns True, and code that waits for a peer which doesn't answer gives up.
+a second ^C, `is_hurried` returns True. Then code that waits for a peer which doesn't answer stops waiting.
 """
 
 from __future__ import annotations

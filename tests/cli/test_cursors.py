@@ -561,7 +561,9 @@ def test_what_was_read_is_stored_under_the_version_that_the_read_saw(shell: Shel
     shell.write("moves", "")
     done = shell("run", "reads", "--json")
     [read] = [task for task in done.json["tasks"] if task["name"] == "read"]
-    assert read["reason"].endswith("`version` had changed by the time it was read, so it is reused by what it read")
+    assert read["reason"].endswith(
+        "`version` had changed before the attempt read it, so the output's key has the value that was read"
+    )
     done = shell("run", "reads", "--json")  # the version is 2 now, and its rows are there
     assert {task["name"]: task["state"] for task in done.json["tasks"]} == {
         "source_version": "succeeded",

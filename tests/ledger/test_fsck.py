@@ -213,7 +213,7 @@ def test_what_may_lie_in_a_region_that_is_not_described_is_left_alone(ledger: Le
     store.delete(out.digest, out.nonce or "")
     blob, reuse = check(ledger, store, repair=True).problems
     assert "it may be in region `us`, which isn't in the settings" in blob.what
-    assert blob.hint == "describe `[region.us]`, or give the `--config` that does"
+    assert blob.hint == "add `[region.us]` to the settings, or give the `--config` file that has it"
     assert (reuse.about, reuse.mended) == ("result", None)
     with ledger.open_run("flights") as run:
         assert run.result("key") is not None, "who has the region may reuse it"

@@ -335,7 +335,7 @@ def test_an_approval_of_another_key_or_one_that_cannot_be_read_has_no_effect() -
     bed.ledger.signal("run-1", "approve", by="ann", body="publish")
     assert isinstance(next_driver(bed, notes).drive(), Waits)
     assert [note.partition(" has no effect: ")[2] for note in notes] == [
-        "the task doesn't wait for an approval, or would do something else by now",
+        "the task doesn't wait for an approval, or its code or inputs have changed since",
         "it can't be read",
     ]
     assert bed.run.record.inbox == []

@@ -427,7 +427,7 @@ def test_a_task_that_only_a_pool_could_run_that_is_gone_fails_and_a_resume_with_
     rows = {row.stage: row for row in fleet.rows().values()}
     assert rows["other"].state == "succeeded"
     assert rows["fit"].state == "failed"
-    assert rows["fit"].reason == "no pool that is left may run it: `laptop` can't run it: it has no gpu"
+    assert rows["fit"].reason == "no pool that still answers may run it: `laptop` can't run it: it has no gpu"
     fleet.gone.clear()
     fleet.lose_driver()
     assert fleet.drive() == "succeeded"
@@ -574,7 +574,7 @@ def test_a_stage_that_is_pinned_to_a_pool_that_is_gone_runs_nowhere_else() -> No
     fleet.gone["gpu"] = 5.0, float("inf")
     assert fleet.drive() == "failed"
     why = "`gpu` can't run it: it doesn't answer; `[place]` names it for stage `fit`"
-    assert fleet.rows()["fit"].reason == f"no pool that is left may run it: {why}"
+    assert fleet.rows()["fit"].reason == f"no pool that still answers may run it: {why}"
     absent = Fleet(needing("fit", Resources()), LAPTOP, GPU)
     absent.pins["fit"] = "gpu"
     absent.absent = {"gpu": "nothing answers"}

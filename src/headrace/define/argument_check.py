@@ -108,8 +108,8 @@ def check_tables(
 
 
 def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "") -> None:
-    """Raise an error if a value isn't a table. None is accepted too, unless `wanted`, the parameter's type, is just
-    `pyarrow.Table`. `more` is added to the error's hint.
+    """Raise an error if a value isn't a table. If the parameter's type `wanted` is wider than `pyarrow.Table`, None is
+    accepted too. `more` is added to the error's hint.
 
     Raises:
         UsageError: the value isn't a table. The message names the parameter.
@@ -122,7 +122,7 @@ def check_table(stage: str, name: str, value: object, wanted: Any, more: str = "
 
 
 def one_of_its_fields(names: Sequence[str]) -> str:
-    """Return the hint of an error: a value was given, but one of its fields `names` is needed."""
+    """Return the hint of an error: instead of the value that was given, one of its fields `names` is needed."""
     listed = ", ".join(f"`.{name}`" for name in names)
     return f"give its field {listed}" if len(names) == 1 else f"give one of its fields: {listed}"
 

@@ -58,8 +58,8 @@ class Alone:
             UsageError: always.
         """
         raise UsageError(
-            f"there is no run that has the artifact `{ref.digest[:12]}`",
-            hint="call it in a stage that a pipeline runs",
+            f"the artifact `{ref.digest[:12]}` can't be loaded outside of a run",
+            hint="load it in a stage that a pipeline runs",
         )
 
     @property
@@ -79,7 +79,7 @@ class Alone:
             UsageError: always.
         """
         del value
-        raise UsageError("there is no run to keep an artifact for", hint="call it in a stage that a pipeline runs")
+        raise UsageError("a value can't be stored outside of a run", hint="store it in a stage that a pipeline runs")
 
     def stored(self, value: T) -> T:
         """Return the value unchanged: there is no store to put it in."""

@@ -150,8 +150,9 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
     over = mapped_over(call, bound)
     lengths = {len(value) for name, value in bound if name in over}
     if len(lengths) != 1:
+        different = f"needs lists of the same length, not of {' and '.join(map(str, sorted(lengths)))} elements"
         raise TraceError(
-            f"`{call.name}.map()` needs lists of one length, not of {sorted(lengths) or 'none'}",
+            f"`{call.name}.map()` {different if lengths else 'was given no list to map over'}",
             hint="give at least one list for a parameter that takes an element",
         )
     results = []
@@ -200,7 +201,7 @@ def stands_for(value: object) -> Any:
 
 def mapped_over(call: Callee, bound: Sequence[tuple[str, Any]]) -> tuple[str, ...]:
     """Return the names of the arguments that a call is mapped over. Arguments gathered by `*name` are never mapped
-    over: every call gets all of them."""
+    over: each element's call gets all of them."""
     return tuple(name for name, value in bound if not name.startswith("*") and _is_mapped(value, hint_of(call, name)))
 
 

@@ -39,8 +39,8 @@ def late(kind: type[L], values: Mapping[str, Ref | None], /, **fields: object) -
 
 
 def refuse_in_stage(what: str) -> None:
-    """Raise an error if a stage is running. This is for functions that only a pipeline's body may call: what they
-    return to a stage wouldn't be in the stage's key.
+    """Raise an error if a stage is running. Functions that only a pipeline's body may call use this: if a stage called
+    them, their result would be missing in the stage's key.
 
     `what` is the call that is refused, for the message.
 

@@ -34,10 +34,10 @@ def log(name: str, value: object, step: int | None = None) -> None:
     ends. `step` is the number of the batch, round or epoch; without it, the values of each name are numbered from 0.
 
     If a new attempt logs a curve from step 50 on, the points that earlier attempts logged for step 50 and later are
-    dropped. So an attempt that starts from a checkpoint continues the curve. If an attempt spans several nodes, a value
-    counts only if it is from rank 0 or its name begins with `rank`. The function may be called in threads, in any code
-    that a stage calls, and in processes that the stage starts. These processes can log only numbers and texts. Their
-    rank is the environment variable `RANK`.
+    dropped. So an attempt that starts from a checkpoint continues the curve. If an attempt spans several nodes, rank 0
+    logs all values; other ranks log only values whose name begins with `rank`. The function may be called in threads,
+    in any code that a stage calls, and in processes that the stage starts. These processes can log only numbers and
+    texts. Their rank is the environment variable `RANK`.
 
     Raises:
         UsageError: the value is of another kind, the name isn't allowed, or the step isn't a whole number.
@@ -168,6 +168,6 @@ def whole(name: str, step: Any) -> int:
 
 
 def counts(name: str, rank: int) -> bool:
-    """Return whether a process of this rank logs values under this name: yes if `rank` is 0 or the name begins with the
-    word `rank`."""
+    """Return whether a process of this rank logs values under this name: only if `rank` is 0 or the name begins with
+    the word `rank`."""
     return rank == 0 or name.startswith("rank")

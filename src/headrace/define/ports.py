@@ -22,7 +22,7 @@ class Resolver(Protocol):
     time, or for a cursor, model or dataset."""
 
     def declare(self, stage: Stage, function: Any) -> Stage:
-        """Return the stage, completed with the fingerprint of the code that its function reaches."""
+        """Return the stage, completed with the fingerprint of the code that `function` uses."""
         ...
 
     def extend(self, stages: list[Stage], nodes: list[Node]) -> None:
@@ -49,9 +49,8 @@ class Resolver(Protocol):
         """Return the version number and the artifact of a cursor, model or dataset, or of predictions. If the pipeline
         is traced again in the same run, the answer is the same.
 
-        For a cursor, the answer is the latest version; for a model or dataset, the version that `name` means. For
-        predictions, it is the number of the last part, and the list of the parts' tables. If there is none, the answer
-        is 0 and None.
+        For a cursor, return the latest version; for a model or dataset, the version that `name` means. For predictions,
+        return the number of the last part, and the list of the parts' tables. If there is none, return 0 and None.
         """
         ...
 
@@ -99,10 +98,10 @@ class Attempt(Protocol):
         ...
 
     def keep(self, checkpoint: object) -> None:
-        """Keep a checkpoint for the next attempt, in case this one fails.
+        """Keep a checkpoint, from which the next attempt can start if this one fails.
 
         `checkpoint` is a value, or the reference that `artifact` returned for a value. If the value is large, call
-        `artifact` in another thread while the stage goes on, then call `keep` in the stage's own thread.
+        `artifact` in another thread while the stage continues, then call `keep` in the stage's own thread.
         """
         ...
 
@@ -124,8 +123,8 @@ class Attempt(Protocol):
         ...
 
     def ref(self, parameter: str) -> Ref | None:
-        """Return the artifact of an argument; None if the argument wasn't given, if it isn't a single artifact, or if
-        the stage is called outside a run."""
+        """Return the artifact of an argument. Return None if the argument wasn't given or isn't a single artifact, or
+        if the stage is called outside a run."""
         ...
 
     def load(self, ref: Ref) -> object:
@@ -192,8 +191,8 @@ declared: ContextVar[Mapping[str, Any] | None] = ContextVar("headrace_options", 
 
 class Present:
     """Holds this process's attempt for threads that the stage starts, because such threads don't inherit context
-    variables. `bundle` has the code that this process runs; None outside of runs. It has a lock only if this process
-    runs in the environment that the lock describes."""
+    variables. `bundle` has the code that this process runs; it is None outside of runs. The bundle has a lock file only
+    if this process runs in the environment that the lock file describes."""
 
     attempt: Attempt | None = None
     bundle: Bundle | None = None

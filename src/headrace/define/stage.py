@@ -33,9 +33,12 @@ _CACHES: dict[bool | str, spec.Cache] = {True: "always", False: "never", "run": 
 class StageFunction(Generic[P, R]):
     """A stage. A call outside a pipeline calls the plain function. A call inside a pipeline adds a task to the graph.
 
-    Every call also takes `when=` (a boolean handle: the task is skipped unless it is true), `after=` (handles whose
-    tasks must succeed first) and `always=True` (run in every run, even if a task before it failed or was skipped;
-    earlier outputs are never reused).
+    Every call also takes these arguments:
+
+    - `when=`: a boolean handle. If its value is false, the task is skipped.
+    - `after=`: handles. Their tasks must succeed first.
+    - `always=True`: the task runs in every run, even if a task before it failed or was skipped. Earlier outputs are
+      never reused.
     """
 
     def __init__(
@@ -270,7 +273,7 @@ def _declare(function: Callable[..., Any], **declared: Any) -> StageFunction[...
 
 
 def _mark_named(function: Any) -> None:
-    """Mark a function whose stage has a name of its own (`name=`), and the functions that it wraps. The names of marked
+    """Mark a function whose stage was given a name by `name=`, and the functions that it wraps. The names of marked
     functions aren't part of any key."""
     while function is not None:
         inside = getattr(function, "__dict__", {})
@@ -409,9 +412,10 @@ def ready(
     check: Callable[[Mapping[str, Any]], None] | None = None,
     **declared: Any,
 ) -> Declares:
-    """Declare a ready-made stage. This is `@stage` with values that stand for the stage's code in its key.
+    """Declare a ready-made stage, with the options of `@stage`.
 
-    Headrace's own code and its modules' names are in no key, so a ready-made stage has a name and a version instead.
+    The code of Headrace itself, and the names of its modules, are in no key. The key of a ready-made stage has the
+    stage's name and version instead.
 
     Args:
         name: the stage's name in `headrace.stages`. It never changes.

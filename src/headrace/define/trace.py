@@ -99,7 +99,8 @@ class Trace:
         return stage if count == 0 else f"{stage}[{count}]"
 
     def _over(self, stage: StageFunction[..., Any], bound: Sequence[tuple[str, Any]], line: str) -> tuple[str, ...]:
-        """Return the names of the arguments to map over: each is a list, and its parameter takes one element.
+        """Return the names of the arguments to map over. Each of them is a list, and its parameter takes one element of
+        the list.
 
         Raises:
             TraceError: there is no such list, or the lists differ in length.
@@ -214,7 +215,10 @@ def _names(after: Any, stage: str) -> tuple[str, ...]:
     handles = [after] if isinstance(after, Handle) else list(after or ())
     for handle in handles:
         if not isinstance(handle, Handle):
-            raise TraceError(f"`after=` of `{stage}` contains {handle!r} ({user_line()})", hint="give handles")
+            raise TraceError(
+                f"`after=` of `{stage}` contains {handle!r} ({user_line()})",
+                hint="give the results of stage calls (handles)",
+            )
     return tuple(dict.fromkeys(handle._headrace_out.task for handle in handles))
 
 

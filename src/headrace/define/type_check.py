@@ -52,8 +52,8 @@ def fits(given: Any, wanted: Any) -> bool:
 
 
 def misfit(value: object, wanted: Any, given: Callable[[object], Any] = lambda _: None) -> tuple[object, Any] | None:
-    """Return the part of a value that doesn't fit the type `wanted`, and the type wanted for that part; None if all
-    fits.
+    """Return the part of a value that doesn't fit the type `wanted`, and the type wanted for that part. Return None if
+    the whole value fits.
 
     The part is the value itself or an element inside it: every element is checked. `given` returns the type of a
     placeholder for a value, such as a handle, and None for a real value. If two types can't be compared, they count as

@@ -54,7 +54,7 @@ def find(kind: RegistryKind, name: str) -> Version:
 
 
 def own_code_of(version: Version) -> str | None:
-    """Return the name of the project's own function that a version needs to answer for clients' rows, such as
+    """Return the name of the project's own function that a version needs to answer rows that clients send, such as
     `delays.to_features`. Return None if there is none, or if the version isn't from `find` in a pipeline's body."""
     found: str | None = getattr(version, "_own_code", None)  # no field: it isn't saved, so stages don't see it
     return found

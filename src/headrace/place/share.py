@@ -6,18 +6,18 @@ gets a grant: the amount that it may use until it asks again. The rules:
 1. A run keeps the resources that it uses. It also keeps its whole grant until it asks again. So the sum of all grants
    never exceeds the capacity of the pool.
 2. The free resources are handed out in steps of one attempt. Each step goes to the neediest run: the one with the
-   smallest dominant share (the largest of its shares of cpus, memory and gpus). Among equal runs, the one whose grant
-   last grew longest ago comes first, then the oldest run. This is dominant resource fairness (Ghodsi et al., 2011). If
-   only one resource is scarce, it is max-min fairness. To save time, a run that has something may get several attempts
-   in one step: as many as bring it to a dominant share that all runs which still get something can reach.
+   smallest dominant share. A run's dominant share is the largest of its shares of cpus, memory and gpus. Among runs
+   with the same dominant share, the one whose grant last grew longest ago comes first, then the oldest run. This is
+   dominant resource fairness (Ghodsi et al., 2011). If only one resource is scarce, it is max-min fairness. To save
+   time, a run that has something may get several attempts in one step, with the same result (see `_Level`).
 3. If the neediest run has nothing yet, and its attempt doesn't fit into the free resources, then the free resources
-   that the attempt needs are reserved for this run, so that the runs behind it don't get them. So an attempt that is
-   larger than its run's share starts once enough attempts of other runs have ended. There is one exception. A
-   computation begins with the runs in the order of rule 2. If it has given something to a run that was ahead of this
-   run in that order, it reserves nothing. So a run with large attempts can't reserve twice in a row: when its attempt
-   has ended, its grant is the one that grew most recently. So other runs are ahead of it, and fill the pool first.
-4. If no other run claims anything, a run gets the whole pool at once. If the pool has all that the runs want, each gets
-   what it wants.
+   that the attempt needs are reserved for this run: runs after it don't get them. So an attempt that is larger than its
+   run's share starts once enough attempts of other runs have ended. There is one exception: nothing is reserved for a
+   run if a run before it has already got something in the same computation. The order of the runs is that of rule 2 at
+   the beginning of the computation. So a run with large attempts can't reserve twice in a row: when its attempt has
+   ended, its grant is the one that grew most recently. So other runs come before it, and fill the pool first.
+4. If no other run claims anything, a run gets the whole pool at once. If the pool has all that the runs want, each run
+   gets what it wants.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def _shares(total: Three, claims: Sequence[Claim], asks: int | None = None) -> l
 
 
 class _Way(NamedTuple):
-    """How a run that wants more reaches a certain dominant share.
+    """How much of each resource a run takes while its dominant share rises.
 
-    The run's main resource is the one that it still wants for the most attempts. `step` is the most by which one
-    attempt raises the run's dominant share. `rate` is how much of each resource the run takes while its share of the
-    main resource rises by 1. `kept` is what one attempt takes, plus what the run takes until its share of the
-    main resource has reached its present dominant share. If `is_steady`, these numbers don't change when the run gets
-    attempts.
+    What the run still wants of a resource is enough for a number of attempts. The resource with the largest number is
+    the run's main resource. `step` is the most by which one attempt raises the run's dominant share. `rate` is how much
+    of each resource the run takes while its share of the main resource rises by 1. `kept` is what one attempt takes,
+    plus what the run takes until its share of the main resource has reached its present dominant share. If `is_steady`
+    is True, these numbers don't change when the run gets attempts.
     """
 
     step: float
@@ -118,12 +118,13 @@ NOTHING: Three = (0.0, 0.0, 0.0)
 
 
 class _Level:
-    """A level: a dominant share that all runs which still get something can reach, and pass by one attempt each. So a
-    run may get all attempts up to the level at once: the result is the same as if they were handed out one by one.
+    """The level: a dominant share that all runs which still get something can reach with the free resources, and pass
+    by one attempt each. So a run may get all attempts up to the level in one step: the result is the same as if they
+    were handed out one by one.
 
-    A run gets attempts until its dominant share is above the level. Its share of its main resource (see `_Way`) is
-    never larger than its dominant share, and so limits the number of these attempts. The level is computed as if all
-    runs had the share of the neediest run. When all have reached the level, it is computed anew.
+    The level is computed as if all runs had the dominant share of the neediest run. A run gets attempts until its
+    dominant share is above the level. The share of its main resource (see `_Way`) is never above its dominant share, so
+    it limits the number of these attempts. Once all runs have reached the level, a new level is computed.
     """
 
     def __init__(self, ways: list[_Way]) -> None:
@@ -156,7 +157,7 @@ class _Level:
         self._rate, self._kept = _minus(self._rate, way.rate), _minus(self._kept, way.kept)
 
     def drop(self) -> None:
-        """Have the level computed anew, because free resources were reserved."""
+        """Let the level be computed anew, because free resources were reserved."""
         self._level = 0.0
 
 
@@ -204,8 +205,8 @@ def _step(unit: Three, rest: Three, attempts: int) -> Three:
 
 
 def _is_of_use(step: Three, unit: Three, has: Three) -> bool:
-    """Return whether a run should get `step`. If the run has nothing yet, `step` must give something. Otherwise it must
-    give the whole `unit` (what one attempt needs) of at least one resource. A run's last attempt may need less of the
+    """Return whether a run should get `step`. If the run has nothing yet, `step` must give something. Otherwise, `step`
+    must give as much of at least one resource as one attempt needs (`unit`). A run's last attempt may need less of the
     other resources."""
     if not any(has):
         return any(given > SLACK for given in step)

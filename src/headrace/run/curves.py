@@ -53,8 +53,8 @@ class Curve:
         self._greatest = -math.inf
 
     def extend(self, attempt: int, since: float, points: Points) -> None:
-        """Add points to the curve. Points of a later attempt replace the earlier attempts' points, beginning with the
-        first step that the later attempt logged."""
+        """Add points to the curve. `points.after` counts from the time `since` (Unix seconds). Points of a later
+        attempt replace the earlier attempts' points, beginning with the first step that the later attempt logged."""
         steps = _column(array("q"), points.steps)
         values, after = _column(array("d"), points.values), _column(array("f"), points.after)
         if not steps:
@@ -185,7 +185,7 @@ class Curves:
                 self.changed[name] = None
 
     def end(self, task: str) -> None:
-        """Forget what a task logged, except for its summaries, because the task has succeeded."""
+        """Drop the points, texts and figures of a task that has succeeded, and keep only their summaries."""
         self._taken.pop(task, None)
         for name in self._of.pop(task, ()):
             self._ended[name] = self._summary(name)

@@ -24,9 +24,10 @@ from headrace.run.events import (
 class Duration:
     """Computes from a run's events how long drivers worked on it. Times are Unix seconds.
 
-    If a driver died, or left a run that waits, no event says when its work ended. So its time counts up to the last
-    moment that its events mention. What the pipeline's body did after this moment isn't counted. If an attempt went on
-    without its driver, the time up to the attempt's end, or up to the next driver, counts too.
+    If a driver died, or left a run that waits, no event says when its work ended. Then its time counts up to the last
+    moment that its events mention. The time that the pipeline's body took after this moment isn't counted. If an
+    attempt continued without its driver, the attempt's time counts too, until the attempt ended or the next driver
+    began.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Duration:
             self.since = self.since or at
 
     def _fill(self, started: float, ended: float) -> None:
-        """Count the part of an attempt's time that lies between two drivers."""
+        """Count the part of an attempt's time during which there was no driver."""
         until = [since for since, _ in self.sessions[1:]] + [self.since]
         for place, ((since, to), taken) in enumerate(zip(self.sessions, until, strict=True)):
             if started < taken:
@@ -62,8 +63,8 @@ class Duration:
         return sum(max(0.0, to - since) for since, to in self.sessions) + max(0.0, end - self.since)
 
     def at(self, moment: float) -> float:
-        """Return how many seconds drivers had worked on the run at a moment (Unix seconds). If the moment is between
-        two drivers, count up to the end of the earlier one."""
+        """Return how many seconds drivers had worked on the run by a certain moment (Unix seconds). If the moment is
+        between two drivers, count up to the end of the earlier driver."""
         total = 0.0
         for since, to in self.sessions:
             if moment < to:

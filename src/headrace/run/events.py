@@ -80,7 +80,7 @@ class Taken(Struct, frozen=True, array_like=True, gc=False, tag="taken"):
 
 
 class Renewed(Struct, frozen=True, array_like=True, gc=False, tag="renewed"):
-    """The run goes on with other code: its graph is traced again from the start.
+    """The run got new code: its graph is traced again from the start.
 
     If `counted` is True, the time and cost of earlier tasks are still counted, under the tasks' names. `counted` is
     False in runs that an older Headrace recorded.
@@ -158,7 +158,7 @@ class Reused(Struct, frozen=True, array_like=True, gc=False, tag="reused"):
 
 class Placed(Struct, frozen=True, array_like=True, gc=False, tag="placed"):
     """The next attempt of a task goes to `pool`, a pool in the region `region`, for the reason `why`. Only runs that
-    use several pools have this event. An empty `pool` means that no pool which still answers may run the task, so the
+    use several pools have this event. If `pool` is empty, none of the pools that still answer may run the task, so the
     task fails.
     """
 
@@ -245,9 +245,9 @@ class Moved(Struct, frozen=True, array_like=True, gc=False, tag="moved"):
 
 
 class Recalled(Struct, frozen=True, array_like=True, gc=False, tag="recalled"):
-    """An attempt was taken back: the attempt before it on its worker takes long, or (if `full` is True) its pool had no
-    room for its worker, or for one of its workers, and another pool had room. What other workers had done of it by then
-    doesn't count."""
+    """An attempt was taken back, to be queued again. If `full` is True, its pool had no room for one of its workers,
+    and another pool had room. Otherwise, it waited on its worker behind an attempt that takes long. If some of its
+    workers had already begun, their work doesn't count."""
 
     task: str
     attempt: int
@@ -339,8 +339,8 @@ class Logged(Struct, frozen=True, array_like=True, gc=False, tag="logged"):
 
 
 class Submitted(Struct, frozen=True, array_like=True, gc=False, tag="submitted"):
-    """A task has to run, and waits until somebody approves what it is about to do: its code and inputs. `key` stands
-    for these. `why` says why the task has to run."""
+    """A task has to run, and waits until somebody approves what it is about to do. `key` is the task's key, which is
+    made from its code and inputs. `why` says why the task has to run."""
 
     task: str
     key: str
@@ -350,7 +350,7 @@ class Submitted(Struct, frozen=True, array_like=True, gc=False, tag="submitted")
 
 
 class Approved(Struct, frozen=True, array_like=True, gc=False, tag="approved"):
-    """Somebody approved that a task runs with this key."""
+    """Somebody allowed the task to run with this key."""
 
     task: str
     key: str
@@ -360,7 +360,7 @@ class Approved(Struct, frozen=True, array_like=True, gc=False, tag="approved"):
 
 
 class Rejected(Struct, frozen=True, array_like=True, gc=False, tag="rejected"):
-    """Somebody rejected that a task runs with this key."""
+    """Somebody didn't allow the task to run with this key."""
 
     task: str
     key: str
@@ -370,7 +370,7 @@ class Rejected(Struct, frozen=True, array_like=True, gc=False, tag="rejected"):
 
 
 class Expired(Struct, frozen=True, array_like=True, gc=False, tag="expired"):
-    """Nobody approved in time that a task runs with this key."""
+    """The time for an approval is over, and nobody has allowed the task to run with this key."""
 
     task: str
     key: str
@@ -378,7 +378,7 @@ class Expired(Struct, frozen=True, array_like=True, gc=False, tag="expired"):
 
 
 class Woke(Struct, frozen=True, array_like=True, gc=False, tag="woke"):
-    """The time `at` (Unix seconds) has come: tasks whose retry was due by then go on."""
+    """The time `at` (Unix seconds) has come: tasks whose retry was due by then are queued again."""
 
     at: float
 
@@ -393,7 +393,7 @@ class Cancelled(Struct, frozen=True, array_like=True, gc=False, tag="cancelled")
 
 
 class Told(Struct, frozen=True, array_like=True, gc=False, tag="told"):
-    """Somebody asked an attempt to end early, with the result that it has by then. The stage's code decides whether the
+    """Somebody asked an attempt to end early, with the result that it has so far. The stage's code decides whether the
     attempt does so."""
 
     task: str

@@ -67,8 +67,8 @@ class ResultRow(Struct, frozen=True, kw_only=True):
 
 
 class Doubt(Struct, frozen=True, kw_only=True):
-    """An output under `key` that no run may reuse any more. Only an output that contains the stored copy `generation`
-    is meant: one that is made later under the same key may be reused."""
+    """An output under `key` that no run may reuse any more, because the stored copy `generation` is damaged or gone. An
+    output that is made later under the same key, in another copy, may be reused."""
 
     key: str
     generation: str
@@ -98,8 +98,8 @@ NOTICED = frozenset(("failed", "refused", "waiting"))
 
 
 class NoticeRow(Struct, frozen=True, kw_only=True):
-    """A notice to people outside, stored in the transaction of its cause and sent later: what happened (`kind`, such as
-    `run.failed`), when, and the facts (`facts`, as JSON)."""
+    """A notice to people outside: what happened (`kind`, such as `run.failed`), when, and the facts (`facts`, as JSON).
+    It is stored in the transaction that stores the cause, and sent later."""
 
     kind: str
     at: float
@@ -192,7 +192,8 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Want(Struct, frozen=True, kw_only=True):
-    """Two amounts of a pool: what a run could use, including what it uses now; and what it uses now.
+    """Two amounts of a pool: what a run uses now (`used_...`), and what it could use in all, including what it uses now
+    (`cpu`, `memory_gib`, `gpus`).
 
     The fields `least_...` are the needs of the next attempt to start; they are zero if this attempt is unknown.
     """
@@ -250,8 +251,9 @@ class Spool(Protocol):
 class AbsentRegions(Protocol):
     """The regions that aren't in the settings, but in which runs of the ledger started attempts.
 
-    `may_have` returns those that may have a generation (`DIGEST.NONCE`): it asks for all runs that name the generation,
-    which takes a while in a large ledger. `of_run` returns those of one run, and is fast.
+    `may_have` returns those regions that may have a generation (`DIGEST.NONCE`). To find them, it looks up all runs
+    that name the generation, which takes a while in a large ledger. `of_run` returns those regions in which one run
+    started attempts, and is fast.
     """
 
     def may_have(self, generation: str) -> Collection[str]: ...
@@ -346,8 +348,8 @@ class Backend(Protocol):
     - `events`: waits up to `timeout_s` seconds for something to happen, and returns all that has happened.
     - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
       order, and then the worker if it is still alive. `adopt` ends all other processes of the run that are still alive.
-    - `close`: ends some workers, or all if `workers` is None, with all processes that they started. Unless `now` is
-      True, attempts are first asked to stop and get a little time. Once all workers are closed, nothing of the run is
+    - `close`: ends some workers, or all if `workers` is None, with all processes that they started. If `now` is False,
+      attempts are first asked to stop and get a little time. Once all workers are closed, no process of the run is
       alive.
     - `abandon`: forgets all workers and sends them nothing, as if the driver had been killed. Running attempts end by
       themselves, and the next driver adopts them.
@@ -366,8 +368,8 @@ class Backend(Protocol):
 
 
 class Left(Protocol):
-    """What a run left in a pool that it no longer uses: workers and their reports. Its methods are the two of `Backend`
-    that are needed to take the reports and to end the workers."""
+    """The workers and reports that a run left in a pool that it no longer uses. `adopt` and `close` are as in
+    `Backend`."""
 
     def adopt(self) -> Iterable[Heard | Alive]: ...
     def close(self, workers: Sequence[int] | None = None, *, now: bool = False) -> None: ...

@@ -26,8 +26,7 @@ def run_row(machine: Machine, now: float, queued: str = "") -> RunRow:
     """Return the row of a run that was opened. `now` (Unix seconds) counts as the end of a run that has not ended.
     `queued` says why the run is queued; it is empty if the run isn't.
 
-    The time of a run that waits counts up to its last event. The time between two drivers of the run is not counted: a
-    run that was resumed the next day did not take all night.
+    If the run waits, its time counts up to its last event. The time between two drivers of the run is not counted.
     """
     opened, closed, bundle = machine.opened, machine.closed, machine.bundle
     assert opened is not None
@@ -76,7 +75,8 @@ def kept_by(event: Event) -> list[Ref]:
 
 
 def result_of(machine: Machine, event: Succeeded) -> ResultRow | None:
-    """Return the output that later runs may reuse once this event is stored, or None if they may not reuse any."""
+    """Return the output that later runs may reuse once this event is stored, or None if they may not reuse the
+    output."""
     task = machine.tasks[event.task]
     if task.key and event.unreusable is None and task.stage.cache == "always" and within_run(task.stage):
         key = task.key

@@ -61,7 +61,7 @@ class Story(Struct, kw_only=True):
     code of functions and classes that are arguments. `outs` are the outputs that tasks made or reused. `launched` are
     the attempts, without those that were taken back. `written` has one record for each worker. `regions` are those in
     which attempts were started. `renewed` is True if the run got new code. `pools` are the pools of the run's latest
-    driver, and `gone` are those of them that were lost. `asked` and `decided` are the approvals that tasks waited for,
+    driver; `gone` are the pools that this driver lost. `asked` and `decided` are the approvals that tasks waited for,
     and how each wait ended. `authors` are the users who gave the run its code, the one who started it first.
     """
 

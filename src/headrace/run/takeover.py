@@ -1,9 +1,9 @@
 """The messages by which a run's next driver takes over the living workers of a zygote on its own machine.
 
 The driver connects to the socket on which the zygote listens, and sends `Take`. The zygote answers with one `Kept` for
-each worker. If the worker lives on, the driver's end of a new connection to it is sent along. The last message of the
-answer is `Taken`. After that, the connection is the zygote's channel to the driver. If the zygote works for a newer
-driver already, its whole answer is `Newer`.
+each worker. If the driver can take over the worker, the `Kept` carries one end of a new connection to the worker. The
+last message of the answer is `Taken`. After that, the connection is the zygote's channel to the driver. If the zygote
+works for a newer driver already, its whole answer is `Newer`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from headrace.run.wire import Down, News, Order, Report, Up
 
 
 class Take(Struct, frozen=True, array_like=True, tag="take"):
-    """A driver with this epoch asks the zygote to work for it from now on. `form` stands for the messages that the
-    driver knows (see the function `form`): a zygote that knows other messages refuses."""
+    """A driver with this epoch asks the zygote to work for it from now on. `form` is the driver's result of the
+    function `form`. If the zygote gets another result, driver and zygote know different messages, so the zygote
+    refuses."""
 
     epoch: int
     form: str
 
 
 class Kept(Struct, frozen=True, array_like=True, tag="kept"):
-    """A worker that lives on. If `lives` is False, the worker is ended instead, because it can't be handed over: it is
-    stopped or exiting, for example.
+    """One worker of the zygote. If `lives` is True, the new driver takes it over. If `lives` is False, the worker is
+    ended, because it can't be taken over: for example, it is stopped or exiting.
 
     `attempt` is the attempt (task, number) that the worker runs, or None. It has finished `done` attempts before that
     one. `reports` are its reports that no driver has acknowledged, oldest first.
@@ -53,7 +54,7 @@ class Taken(Struct, frozen=True, array_like=True, tag="taken"):
 
 
 class Newer(Struct, frozen=True, array_like=True, tag="newer"):
-    """The workers aren't given to this driver: they work for a driver whose epoch is at least as high."""
+    """The driver can't take over the workers: they work for a driver whose epoch is the same or higher."""
 
     pid: int
 

@@ -29,7 +29,7 @@ class Do(Struct, frozen=True, array_like=True, tag="do"):
 
     `verify` are the digests of blobs to check before they are first used. `code` is the digest of the code that the key
     was made with. `rank` is this worker's place among the `nodes` workers of the attempt. `checkpoint` is the
-    checkpoint to start from, and `earlier` the one before it, for the case that `checkpoint` is damaged.
+    checkpoint to start from. `earlier` is the one before it, to be used if `checkpoint` is damaged.
     """
 
     task: str
@@ -229,7 +229,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
     def notes(self, local: str | None = None) -> str:
         """Return the path of the folder with the notes about the processes that work for this run and pool on one
-        machine. `local` is the machine's local folder; None means the one in this message."""
+        machine. `local` is the local folder of that machine; if it is None, the folder in this message is used."""
         return f"{local or self.local}/workers/{self.run}/{quote(self.pool, safe='') or 'pool'}"
 
 

@@ -93,7 +93,7 @@ class LocalBackend:
     # -- the port ------------------------------------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """Return the selector's descriptor. It is readable if a worker or zygote has sent something."""
+        """Return the selector's descriptor. It is readable if a worker or a zygote has sent something."""
         return self._selector.fileno()
 
     def start(self, jobs: Sequence[Job]) -> None:
@@ -264,7 +264,7 @@ class LocalBackend:
         return parent
 
     def _begin(self, parent: Parent, job: Job) -> bool:
-        """Ask a zygote to start a worker. Return false if the zygote can't be asked."""
+        """Ask a zygote to start a worker. Return False if the zygote is dead or reads no orders."""
         ours, theirs = socket.socketpair()
         try:
             fork = Fork(job.worker, job.role, job.resources)

@@ -29,11 +29,11 @@ class Parent:
     """A zygote and its workers.
 
     The zygote must have started before `ready_by` (a time of `time.monotonic`). `ready_by` is None after the zygote has
-    started, and while it waits for its environment. `waits` says what the zygote waits for, or is empty. `pid` is the
-    process id of the zygote, or 0 before it has started. In a namespace, `spawned` is not the zygote but the
-    namespace's own process, and the zygote is a child of that process. `silent_s` is how long the zygote has sent
-    nothing, in seconds. The time before the zygote has started doesn't count. A zygote that is stopped or hangs sends
-    nothing.
+    started, and while it waits for its environment. `waits` says what the zygote waits for; it is empty if the zygote
+    doesn't wait. `pid` is the process id of the zygote, or 0 before it has started. In a namespace, `spawned` is not
+    the zygote but the namespace's own process, and the zygote is a child of that process. `silent_s` is how long the
+    zygote has sent nothing, in seconds. The time before the zygote has started doesn't count. A zygote that is stopped
+    or hangs sends nothing.
     """
 
     def __init__(self, spawned: Spawned, pid: int = 0) -> None:

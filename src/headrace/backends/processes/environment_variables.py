@@ -45,8 +45,7 @@ aren't in the worker's environment."""
 
 
 def seen(environment: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
-    """Return those variables of an environment that a run's processes see: those of `SEEN`, and those that `more`
-    names."""
+    """Return the variables of an environment that a run's processes see: all except those of `withheld`."""
     hidden = {*withheld(environment, more)}
     return {name: value for name, value in environment.items() if name not in hidden}
 
@@ -65,7 +64,8 @@ def told(environment: Mapping[str, str], more: Sequence[str]) -> dict[str, str]:
 
 
 def withheld(environment: Iterable[str], more: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return those names in `environment` that stages don't see. Stages see all variables that `more` names."""
+    """Return the names in `environment` that stages don't see. Stages see the variables that match `more`. They also
+    see those that match `SEEN`, except names with one of the endings in `KEYS`."""
     usual, named = _matcher(SEEN), _matcher(more)
     return tuple([name for name in environment if not named(name) and (name.endswith(KEYS) or not usual(name))])
 

@@ -40,8 +40,8 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
 
 
 def with_words(what: str, words: str) -> str:
-    """Return `what` (which says what happened to a process), followed by `words` (the last line that the process
-    printed) unless this is empty."""
+    """Return `what`, which says what happened to a process, followed by `words`, the last line that the process
+    printed. If `words` is empty, return `what` alone."""
     return f"{what}: {words}" if words else what
 
 

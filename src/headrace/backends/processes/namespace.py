@@ -40,18 +40,18 @@ _ACCELERATORS = ("nvidia", "dri", "kfd", "dxg", "accel", "vfio", "infiniband", "
 class Namespace(Struct, frozen=True, kw_only=True):
     """A namespace that hides folders from workers, and on request also the network.
 
-    Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. A file of `hidden`
-    can't be read, wherever it is, until somebody outside puts a new file in its place. Workers can't write to folders
-    of `readable`, except for folders of `shown` inside them; a folder of both can be written to. Process ids in the
-    namespace are separate, and workers see only the namespace's own processes. If `network` is false, workers can only
-    connect to processes of this namespace. If `closed` is true, the only devices that workers see are accelerators and
-    the devices that programs commonly need, and a worker that runs as root has no more rights than a worker of any
-    other user.
+    Each folder of `hidden` looks empty, except for folders of `shown` and `readable` inside it. `hidden` may also name
+    files. Such a file can't be read until somebody outside replaces it by a new file. Workers can't write to folders of
+    `readable`, except for folders of `shown` inside them; a folder that is in both lists can be written to. Process ids
+    in the namespace are separate, and workers see only the namespace's own processes. If `network` is false, workers
+    can only connect to processes of this namespace. If `closed` is true, the only devices that workers see are
+    accelerators and the devices that programs commonly need, and a worker that runs as root has no more rights than a
+    worker of any other user.
 
     If `private` is true, the namespace is also `closed`, and nothing that is written in it can be seen outside: the
-    whole file system can only be read, it has empty folders of its own for temporary files and sockets, and `/etc` has
-    only what programs commonly need. Hidden folders that don't exist are no error then. All of its processes end when
-    the thread that started it ends.
+    whole file system can only be read, but the namespace has empty folders of its own for temporary files and sockets.
+    `/etc` has only what programs commonly need. Hidden folders that don't exist are no error then. All processes of the
+    namespace end when the thread that started it ends.
     """
 
     hidden: tuple[Path, ...] = ()
@@ -99,20 +99,21 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 
 def _settings(hidden: Collection[Path]) -> list[Path]:
-    """Return what a `private` namespace shows of `/etc`, without what these folders hide."""
+    """Return the files and folders of `/etc` that a `private` namespace shows. Those inside folders of `hidden` are
+    left out."""
     found = [path for name in _SETTINGS_SHOWN for path in _SETTINGS.glob(name) if path.exists()]
     return [path for path in found if not any(path.is_relative_to(each) for each in {*hidden} - {_SETTINGS})]
 
 
 def _is_seen(file: Path, mounts: Sequence[tuple[Path, list[str]]]) -> bool:
-    """Return whether a file can be seen after these mounts: the last one that has the file's place is no empty
-    folder."""
+    """Return whether a file can be seen after these mounts. If several mounted folders contain the file's path, the
+    last one decides: the file can't be seen if this folder is an empty one."""
     places = [words for folder, words in mounts if file.is_relative_to(folder)]
     return not places or "--tmpfs" not in places[-1]
 
 
 def _devices() -> list[str]:
-    """Return bubblewrap's arguments for a namespace that shows of the devices only those that programs need.
+    """Return bubblewrap's arguments for a namespace that shows only the devices that programs need.
 
     The kernel's settings in `/sys` can be read, but not changed.
     """

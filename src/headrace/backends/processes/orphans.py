@@ -130,7 +130,8 @@ def _marks(folder: Path) -> set[str]:
 
 
 def _notes(folder: Path, is_meant: Callable[[str], bool]) -> list[Path]:
-    """Return the notes about zygotes and their workers, for those zygotes whose process ids `is_meant` accepts."""
+    """Return the notes about zygotes and their workers. A note is left out if `is_meant` is false for the zygote's
+    process id."""
     notes = [folder / name for name in _names(folder) if name.removeprefix(PARENT).isdecimal()]
     return [note for note in notes if is_meant("".join(_read(note)[1:2]))]
 

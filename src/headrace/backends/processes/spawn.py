@@ -114,8 +114,8 @@ def memory_file() -> int:
 
 
 def last_line(errors: int, start: int, end: int) -> str:
-    """Return the last line between two positions of such a file that isn't empty, or "" if there is none. What is
-    longer than 4 KiB is cut off at its beginning."""
+    """Return the last line with text between the positions `start` and `end` of a file that `memory_file` has made, or
+    "" if there is none. If the line is longer than 4 KiB, return only its end."""
     start = max(start, end - _LONGEST)
     lines = os.pread(errors, max(0, end - start), start).decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -127,7 +127,7 @@ class Actor:
         """Pass the messages in `data` on to the worker when all lower numbers have been passed on. Ignore them if
         `number` was passed on already.
 
-        Return None if a newer driver has taken over the actor.
+        Return True, or None if a newer driver has taken over the actor.
         """
         if not self._heeds(epoch):
             return None
@@ -154,7 +154,7 @@ class Actor:
     async def end(self, epoch: int, now: bool) -> bool | None:
         """End the worker: kill it if `now`, otherwise ask it to stop and kill it after the grace time.
 
-        Return None if a newer driver has taken over the actor.
+        Return True, or None if a newer driver has taken over the actor.
         """
         if not self._heeds(epoch):
             return None
@@ -235,7 +235,7 @@ class Actor:
             self._listen(self._line)
 
     def _own_secrets(self, args: Iterable[tuple[str, Arg]]) -> Iterator[Whisper]:
-        """Yield each secret that the arguments name and the driver lacks, if this node's environment has it."""
+        """Yield the secrets that the arguments name, if the driver lacks them and this node's environment has them."""
         for name in {name for _, arg in args for name in secrets(arg)} - self._secrets:
             if (value := os.environ.get(name)) is not None:
                 self._secrets.add(name)
@@ -412,7 +412,7 @@ def _make_own(folder: Path) -> None:
 def _prefix(charge: Charge, local: str) -> list[str]:
     """Return the arguments that start the worker's namespace, or an empty list if the worker runs without one.
 
-    Of the folders that the charge names, those count that exist on this node.
+    Folders that the charge names but that don't exist on this node are left out.
     """
     if charge.namespace == "off" or not works(closed=charge.namespace == "on"):
         return []

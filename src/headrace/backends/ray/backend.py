@@ -44,12 +44,12 @@ HEADLESS_S = 20.0
 class RayBackend:
     """The workers of one run on a Ray cluster.
 
-    `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. No worker may see the
-    folders of `hidden`, except for folders of `shown` and `readable` inside them, or write to those of `readable`.
-    `needs` are the labels and custom resources that nodes must have. `grace_s` is how long an attempt may take to stop,
-    `patience_s` how long an idle worker waits for a driver, and `headless_s` how long the cluster's head may be
-    unreachable, all in seconds. `release` is the version of Headrace that nodes must have (None: the version of this
-    process).
+    `epoch` is the epoch of the run's lease: actors obey only the driver with the highest epoch. Workers can't see the
+    folders of `hidden`, except for folders of `shown` and `readable` inside them. Workers can't write to the folders of
+    `readable`. `needs` are the labels and custom resources that nodes must have. `grace_s` is how long an attempt may
+    take to stop, `patience_s` how long an idle worker waits for a driver, and `headless_s` how long the cluster's head
+    may be unreachable, all in seconds. `release` is the version of Headrace that nodes must have (None: the version of
+    this process).
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class RayBackend:
     def adopt(self) -> Iterator[Heard | Alive]:
         """Take over the workers that an earlier driver left alive.
 
-        For each of these workers, yield its reports that no driver has stored, then an `Alive` unless the worker is
+        For each of these workers, yield its reports that no driver has stored, then an `Alive`, except if the worker is
         ended. At the end, yield the reports that other workers spilled.
         """
         actors = take_over(self._cluster, self._hello.run, self._epoch)
@@ -277,8 +277,8 @@ class RayBackend:
         return messages
 
     def _bury(self, line: Channel, kind: DeathKind, why: str, hint: str | None = None) -> None:
-        """Add the notice that a worker has ended. If the worker was lost, first add the reports that it has spilled, if
-        there are any."""
+        """Add the notice that a worker has ended. If the worker was lost and has spilled reports, first add these
+        reports."""
         worker = line.job.worker
         del self._lines[worker]
         if kind == "lost" and line.up:
@@ -403,8 +403,8 @@ class Watch:
         self._asked = needs
 
     def told(self) -> dict[int, str]:
-        """Return the answers since the last call. The answer for a worker says what the worker waits for; it is "" if
-        a node has room for it."""
+        """Return the answers since the last call, by worker. Each answer says what the worker waits for; it is "" if a
+        node has room for the worker."""
         answers, self._told = self._told, {}
         return answers
 

@@ -60,8 +60,8 @@ class Backlog:
         self._bell.set()
 
     async def wait(self, after: int, wait_s: float) -> bool:
-        """The driver has received all messages up to number `after`: drop them, except reports that the driver hasn't
-        acknowledged. Then wait up to `wait_s` for further messages.
+        """Drop the messages up to number `after`, since the driver has received them, but keep reports that the driver
+        hasn't acknowledged. Then wait up to `wait_s` for further messages.
 
         Return False if there were further messages already, and True if this method had to wait.
         """

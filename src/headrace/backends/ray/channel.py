@@ -57,7 +57,7 @@ class Mailbox:
                 yield self._answers.get_nowait()
 
     def close(self) -> None:
-        """Close the descriptor. Answers that come later are of no use to anybody."""
+        """Close the descriptor. Answers that come later are ignored."""
         self._ours.close()
         self._bell.close()
 
@@ -80,9 +80,9 @@ class Channel:
     """The channel to one actor. Messages are numbered, and sent again if it isn't known whether they arrived.
 
     `up` is true once the actor has started. `heard` is the number of the last message from the worker, and `seq` the
-    number of its last report. As long as the worker hasn't started, `delayed` says what it waits for (empty: this isn't
-    known), and `delayed_at` is when `delayed` was reported. `told` is the sequence number of the last messages that an
-    earlier driver sent.
+    number of its last report. As long as the worker hasn't started, `delayed` says what the worker waits for (empty:
+    this isn't known), and `delayed_at` is when `delayed` was reported. `told` is the sequence number of the last
+    messages that an earlier driver sent.
     """
 
     def __init__(self, job: Job, name: str, handle: Handle, epoch: int, answers: Mailbox, *, told: int = 0) -> None:
@@ -136,9 +136,10 @@ class Channel:
                 self._flush()
 
     def retry(self, error: BaseException) -> bool:
-        """Schedule the repetition of a failed call, and return True. Return False if the call won't be repeated.
+        """Decide whether to repeat a failed call. If so, schedule the repetition and return True; otherwise return
+        False.
 
-        Calls are repeated as long as the actor has been unreachable for less than `LOST_S` seconds.
+        A call is repeated if the actor was unreachable, and has been so for less than `LOST_S` seconds.
         """
         if not isinstance(error, ActorUnavailableError | ConnectionError):
             return False

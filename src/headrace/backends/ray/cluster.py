@@ -101,7 +101,7 @@ class Cluster:
         return handles
 
     def kill(self, handle: Handle) -> None:
-        """Kill an actor, or cancel it if it hasn't started."""
+        """Kill an actor. If it hasn't started, cancel its start."""
         self._in_time(lambda: ray.kill(handle, no_restart=True))
 
     def _in_time(self, call: Callable[[], T]) -> T:
@@ -148,9 +148,10 @@ class Cluster:
         return True
 
     def lacking(self, needs: Mapping[int, Mapping[str, float]], labels: Mapping[str, str]) -> dict[int, str]:
-        """Return why each actor must wait: what it needs and what is free. If a node has enough free, this is "".
+        """Return the reason why each actor must wait: what it needs and what is free. The reason is "" if a node has
+        enough free.
 
-        If the cluster doesn't say what is free, return an answer only for actors that no node could ever hold.
+        If the cluster doesn't say what is free, return a reason only for actors that no node could ever hold.
 
         `needs` maps each actor's number to the amounts of Ray's resources that it needs; `labels` are the labels that
         its node must have.
@@ -201,8 +202,8 @@ class Cluster:
         return time.perf_counter() - start
 
     def leave(self) -> None:
-        """Leave the cluster. The last pool that leaves it disconnects. A cluster that we started then ends, and so does
-        everything that runs on it.
+        """Leave the cluster. When the last pool leaves it, this process disconnects. If we started the cluster, it then
+        ends, with everything that runs on it.
 
         A connection that the user's program made stays open. If the cluster is lost, don't wait for the end of the
         connection.
@@ -299,7 +300,7 @@ def _check_same(pool: str, address: str) -> None:
 
 
 def _translated(pool: str, address: str, error: Exception) -> BackendError | ConfigError:
-    """Return our error for an error that Ray raised when it connected, with a message of one line."""
+    """Return one of Headrace's errors for an error that Ray raised when it connected, with a message of one line."""
     text = str(error)
     if matched := _VERSIONS.search(" ".join(text.split())):
         theirs, ours = matched.groups()
@@ -390,7 +391,8 @@ def _resources(living: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]
 
 
 def _unfit(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequence[Mapping[str, float]]) -> str:
-    """Return why none of `nodes`, which are those with these labels, could ever hold an actor, or "" if one could."""
+    """Return why no node could ever hold an actor with these needs, or "" if one could. `nodes` has the resources of
+    each node with these labels."""
     if not nodes:
         return f"no node of the cluster has {_pairs(labels)}"
     if not any(_covers(node, needs) for node in nodes):
@@ -405,9 +407,9 @@ def _full(
     nodes: Sequence[Mapping[str, float]],
     free: Sequence[Mapping[str, float]],
 ) -> str:
-    """Return why none of `nodes`, which are those with these labels, has room now, or "" if one has.
+    """Return why no node has room for an actor with these needs now, or "" if one has.
 
-    `free` is what is free on each of them.
+    `nodes` has the resources of each node with these labels, and `free` has what is free on each of them.
     """
     if any(_covers(node, needs) for node in free):
         return ""

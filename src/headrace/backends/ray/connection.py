@@ -61,9 +61,9 @@ class Connection:
     def leave(self, pool: str, *, is_lost: bool = False) -> None:
         """Record that a pool no longer uses the connection. If it was the last one, disconnect.
 
-        If the cluster is lost, Ray needs several seconds to disconnect, or waits until the head goes on. A separate
-        thread then does this. `join` and the end of the process wait up to `LEAVE_S` for the thread, since Ray can't do
-        both at once.
+        If the cluster is lost, Ray needs several seconds to disconnect, or waits as long as the cluster's head is
+        stopped. So a separate thread disconnects. While this thread runs, Ray can't connect or shut down, so `join` and
+        the end of the process wait up to `LEAVE_S` for the thread.
         """
         self._pools.remove(pool)
         if self._pools:
@@ -87,8 +87,8 @@ class Connection:
 
 
 def _await(leaving: Thread) -> None:
-    """Wait for Ray to disconnect, since the process ends. If this takes too long, keep Ray from trying a second time at
-    the end of the process: the process would then wait until the stopped head goes on."""
+    """Wait for Ray to disconnect, since the process ends. If this takes too long, keep Ray from disconnecting again at
+    the end of the process: if the cluster's head is stopped, the process would never end."""
     leaving.join(LEAVE_S)
     if leaving.is_alive():
         atexit.unregister(ray.shutdown)

@@ -16,11 +16,12 @@ NAMESPACE = "headrace"
 
 
 class Charge(Struct, frozen=True, kw_only=True):
-    """What an actor is to do: which worker it starts, and how.
+    """The order to an actor: which worker it starts, and how.
 
-    Workers must not see the folders of `hidden`, except for folders of `shown` and `readable` inside them, and must not
-    write to those of `readable`. `namespace` is the pool's setting of that name. `grace_s` is how long an attempt may
-    take to stop, and `patience_s` how long the actor waits for a driver before it ends an idle worker, both in seconds.
+    Workers must not see the folders of `hidden`, except for folders of `shown` and `readable` inside them. They must
+    not write to the folders of `readable`. `namespace` is the pool's setting of that name. `grace_s` is how long an
+    attempt may take to stop, and `patience_s` how long the actor waits for a driver before it ends an idle worker, both
+    in seconds.
     """
 
     job: Job

@@ -38,8 +38,8 @@ class VirtualClock:
 
 
 class Agenda:
-    """The scheduled calls of a simulation, and the clock that it advances. Clusters that share an agenda are one
-    simulation: whoever waits for one of them lets time pass for all.
+    """The scheduled calls of a simulation, and the clock that they advance. Clusters that share an agenda are one
+    simulation: a wait for one of them advances the time of all.
 
     `heard` has one function for each cluster: it returns whether the cluster has news for its driver.
     """

@@ -22,10 +22,10 @@ class Cluster:
     `script` is the behaviour of attempts, `tracer` is the behaviour of the tracer, and `mover` is the behaviour of
     transfers. `start_s` is how long a worker takes to start, in seconds, or a function that returns these seconds. If
     the function returns None, the worker can't start. If a worker takes longer than `SLOW_S`, its pool counts as full
-    until it has started. Workers are placed on the nodes in turn. The tracer is on no
-    node. If `beats` is true, all workers send a heartbeat five times a second. If `beats` is false, a worker sends a
-    heartbeat only when an attempt with a timeout begins, and again after this timeout has passed. Clusters with the
-    same `agenda` are one simulation.
+    until the worker has started. Workers are placed on the nodes in turn. The tracer is on no node. If `beats` is true,
+    all workers send a heartbeat five times a second. If `beats` is false, a worker sends a heartbeat only when an
+    attempt with a timeout begins, and again after this timeout has passed. Clusters with the same `agenda` are one
+    simulation.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ class Place(Protocol):
 
 
 class Worker:
-    """A simulated worker. It acts when it gets a message, and when a time has come for which it was waiting.
+    """A simulated worker. It acts when it gets a message, and when a time that it waits for has come.
 
     `turn` counts the worker's actions. If it has changed since a wake-up was scheduled, the wake-up is dropped.
     """
@@ -126,7 +126,7 @@ class Worker:
                 self.go_on()
 
     def wake(self) -> None:
-        """Continue, because the worker has started, or because the time has come for which its attempt was waiting."""
+        """Continue, because the worker has started, or because the time that its attempt waits for has come."""
         self.ready = True
         self._act(None)
         self.go_on()
@@ -146,7 +146,7 @@ class Worker:
         self.go_on()
 
     def stay(self) -> None:
-        """Go on with the present attempt, and forget the other orders: a new driver is there."""
+        """Continue with the present attempt, and forget the other orders: a new driver has taken over the worker."""
         self._queue.clear()
 
     def die(self, died: Died) -> None:

@@ -22,7 +22,7 @@ SHOWN = 5
 
 class Adoption:
     """Takes over the reports and workers that an earlier driver left. `Adoption` is used once, before the first tick.
-    `_alive` holds the workers that go on working."""
+    `_alive` holds the workers that were taken over."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class Adoption:
         self._alive: dict[int, Alive] = {}
 
     def adopt(self, *, keep: bool, left: Sequence[Left]) -> None:
-        """Store the reports that an earlier driver left, then add its living workers to the crew. An attempt is lost
-        unless each of its workers is alive and has not yet finished it.
+        """Store the reports that an earlier driver left, then add its living workers to the crew. An attempt continues
+        if all its workers are alive and have not finished it yet. Otherwise it is lost.
 
-        If `keep` is False, the workers are ended instead. `left` are the pools that the run no longer uses: reports
-        from there are stored too, but workers there are always ended.
+        If `keep` is False, the workers are ended instead. `left` are the pools that the run no longer uses: the reports
+        from there are stored too, but the workers there are always ended.
         """
         for each in left:
             self._hear(each, None)
@@ -68,7 +68,8 @@ class Adoption:
                 self._courier.end(worker, "lost", "its attempt no longer counts", now=True)
 
     def _hear(self, left: Left, site: Site | None) -> None:
-        """Take over the reports and workers left in a pool. The workers go on at `site`; None means that they end."""
+        """Take over the reports and workers that an earlier driver left in a pool. The workers are added to the crew of
+        `site`. If `site` is None, they are ended."""
         for notice in left.adopt():
             if isinstance(notice, Heard):
                 if isinstance(notice.message, Report):
@@ -92,8 +93,8 @@ class Adoption:
         return all(worker in alive and (task, attempt) in alive[worker].attempts for worker in workers)
 
     def _is_over(self, task: str, attempt: int) -> bool:
-        """Return whether a worker that still runs this attempt works in vain: the attempt no longer counts. But if the
-        task has an output, return False, because this attempt may have made the output."""
+        """Return whether an attempt no longer counts, so that its workers can be ended. If the task has an output,
+        return False, because this attempt may have made the output."""
         known = self._machine.tasks.get(task)
         return not self._machine.expects(task, attempt) and not (known is not None and known.good)
 

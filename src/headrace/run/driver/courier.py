@@ -46,14 +46,15 @@ class Courier:
         self._outbox.setdefault(worker, []).append(message)
 
     def heard(self, worker: int, seq: int) -> None:
-        """Note that the reports of a worker up to number `seq` have come. They are acknowledged once this tick has
+        """Note that all reports of a worker up to number `seq` have arrived. They are acknowledged once this tick has
         stored them."""
         self._heard[worker] = seq
         self._loud.add(worker)
 
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
-        """End a worker because of the attempt that it runs. The worker gets no other attempt. If `end` is called twice
-        for a worker, the first reason stays. If `now` is False, the attempt is first asked to stop."""
+        """End a worker because of the attempt that it runs. The worker gets no other attempt. `kind` and `why` are the
+        kind of failure and the reason. If `end` is called twice for a worker, the kind and reason of the first call are
+        kept. If `now` is False, the attempt is first asked to stop."""
         self._verdicts.setdefault(worker, Verdict(kind, why, self._sites.crew(worker).present(worker)))
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._sites.crew(worker).retire(worker)

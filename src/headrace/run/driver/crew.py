@@ -5,8 +5,8 @@ one worker share its part of the grant. A queue holds some milliseconds of work,
 long a queue takes is computed from measured times, so attempts of a stage that has not been measured are never queued
 behind others.
 
-Workers are counted by what they need (`Count`). All methods use these counts, so they are as fast for thousands of
-workers as for four.
+Workers with the same needs are counted together (`Count`). All methods use these counts, so their time doesn't grow
+with the number of workers.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NOTHING = Resources(cpu=1e-9)
 
 
 class Crew:
-    """Assigns attempts to workers within the run's grant; starts and dismisses workers.
-    Implements `Room` of the state machine. `numbers` are the numbers of new workers. `pool` and `region` are the names
-    of the pool and of its region."""
+    """Assigns attempts to workers within the run's grant; starts and dismisses workers. Implements `Room` of the state
+    machine. `numbers` yields the numbers of new workers. `pool` and `region` are the names of the pool and of its
+    region."""
 
     def __init__(self, pool: Pool, numbers: Iterator[int], ahead_s: float = AHEAD_S) -> None:
         self._pool = pool
@@ -68,8 +68,8 @@ class Crew:
     def take(self, task: str, attempt: int, stage: Stage, *, behind: bool = True) -> tuple[int, ...] | None:
         """Assign an attempt to workers and return their numbers, or None if there is no room.
 
-        Idle workers are used first, then new ones. If the grant covers no more workers, a short attempt may be queued
-        behind others, unless `behind` is False.
+        Idle workers are used first, then new ones. If `behind` is True and the grant covers no more workers, a short
+        attempt may be queued behind others.
         """
         need, fresh = stage.resources, stage.isolation == "fresh"
         mean = self._mean.get(stage.function)
@@ -241,9 +241,9 @@ class Crew:
         return chosen
 
     def _behind(self, count: Count, mean: float | None) -> Worker | None:
-        """Return the worker whose queue takes least time, or None if the attempt should not be queued. `mean` is the
-        expected time of the attempt. The attempt isn't queued if `mean` is long or unknown, or if the time of every
-        queue is."""
+        """Return the worker whose queue takes the least time, or None if the attempt should not be queued. `mean` is
+        the expected time of the attempt. The attempt isn't queued if `mean` is long or unknown, or if every queue takes
+        a long or an unknown time."""
         if mean is None or mean > self._ahead_s or self._is_held_from(count):
             return None
         return count.least_ahead(self._ahead_s, self.workers)
@@ -272,8 +272,9 @@ class Crew:
         return count
 
     def _fits(self, count: Count, more: Three) -> bool:
-        """Return whether the grant covers the running attempts, the attempt for which room is reserved, and `more`: the
-        amount that further attempts need. One of these is to start on workers of `count`."""
+        """Return whether the grant has room for `more` in addition to the running attempts. `more` is what some
+        attempts need; one of them is to start on workers of `count`. If room is reserved for an attempt with another
+        need, it must stay free, as far as it consists of resources that these workers use."""
         held = self._held
         amount = plus(busy(self._counts.values()), more)
         if not covers(self.grant, amount):

@@ -59,7 +59,7 @@ def _ignore(_: object) -> None:
 
 
 class Waits(Struct, frozen=True):
-    """A run waits only for something outside, such as an approval, so its driver exits. `why` says what this is."""
+    """The run waits only for something outside, such as an approval, so its driver exits. `why` is the reason."""
 
     why: str
     state: Literal["waiting"] = "waiting"
@@ -74,11 +74,11 @@ class Driver:
     - `pins`: maps stages to the pools that the settings choose for them.
     - `spare`: the pools of the settings that the run doesn't use, for hints about stages that its own pools can't hold.
     - `files`: makes an artifact of a file or folder of the project.
-    - `absent_regions`: tells of regions that may have an output but aren't in the settings (None: there are none).
+    - `absent_regions`: finds regions that may have an output but aren't in the settings (None: there are none).
     - `secret`: returns the value of a secret. The value is sent only to the workers that need it.
-    - `timeout_s`: the run's time limit, used instead of the limit in the run's policy if not None.
-    - `opens_s`: the run is opened once its first trace has ended or waits for a value, without an error, or after this
-      many seconds. Once the run is open, an error in the pipeline fails the run instead of raising.
+    - `timeout_s`: the run's time limit. If it is None, the limit in the run's policy is used.
+    - `opens_s`: the run is opened after this many seconds, or earlier: once its first trace has ended without an error,
+      or waits for a value. Once the run is open, an error in the pipeline fails the run instead of raising.
     - `run`: the name by which hints refer to the run.
     - `signals`: the kinds of signals from outside that this driver knows.
     """
@@ -185,9 +185,9 @@ class Driver:
         """Take over the unstored reports and the living workers that an earlier driver left. Call this before all other
         methods.
 
-        An attempt is lost unless all its workers are alive. If `keep` is False, because the code of the run is about to
-        change or the user wants it so, the living workers are ended. Their reports are stored even if new code is then
-        refused. The workers of `left`, the pools that the run no longer uses, are ended in any case.
+        An attempt continues if all its workers are alive; otherwise it is lost. If the run is to get new code, or the
+        user wants it, `keep` is False: then living workers are ended. Their reports are stored, even if the new code is
+        refused later. `left` are the pools that the run no longer uses: workers there are always ended.
         """
         Adoption(
             machine=self._machine,
@@ -206,7 +206,7 @@ class Driver:
         """Process the first events of this lease: `Opened` and `Taken` for a new run, `Taken` for a resumed run.
 
         `stale` are the signals that were in the inbox when the lease was taken. Those that were meant for an earlier
-        driver are discarded. Signals that came later are obeyed.
+        driver are discarded. All other signals are obeyed.
         """
         had_ended = self._machine.closed is not None
         for event in first:
@@ -217,18 +217,18 @@ class Driver:
         self._steps.obey([*self._machine.probes()])
 
     def trace(self) -> None:
-        """Start the tracer, which sends the graph, unless the whole graph is known already."""
+        """Start the tracer, which sends the graph. Do nothing if the whole graph is known already."""
         self._tracer.begin()
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
     def drive(self) -> Closed | Waits:
         """Run ticks until the run has ended, and return the event that closed it. If the run waits only for something
-        outside, return a `Waits` instead: everything is stored, and the next driver goes on.
+        outside, return a `Waits` instead: everything is stored, and a later driver can resume the run.
 
         Raises:
-            UsageError: the pipeline can't be traced. A new run is then not stored at all, and a run that was to go on
-                with other code stays as it was.
+            UsageError: the pipeline can't be traced. A new run is then not stored at all. A run that was to get new
+                code stays as it was.
             RunCancelled: somebody cancelled the run before its new code was traced; the run stays as it was.
             LeaseLost: another driver took the run.
         """
@@ -281,7 +281,7 @@ class Driver:
         self._inbox.interrupt()
 
     def _leave_gone(self) -> None:
-        """Go on without the pools that don't answer any more.
+        """Stop using the pools that don't answer any more.
 
         Raises:
             BackendError: the pool in which the pipeline is being traced is gone.
@@ -341,8 +341,8 @@ class Driver:
                 self._queueing.look(now, [site.crew.pool for site in self._sites.living])
 
     def _launch(self) -> None:
-        """Launch the tasks for which there is room. Request a grant of the second pool only if the first has no room,
-        and so on."""
+        """Launch the tasks for which there is room. Request a grant of a further pool only if the pools before it have
+        no room."""
         machine = self._machine
         for site in self._sites.living:
             if not machine.may_launch or not machine.ready:
@@ -372,8 +372,8 @@ class Driver:
     def _commit(self) -> Stored | None:
         """Store what this tick gathered. Return what was stored, or None if nothing was.
 
-        The commit that opens the run, or gives it other code, waits until the first trace is good. An opening waits at
-        most `opens_s` seconds.
+        The commit that opens the run, or gives it new code, waits until the first trace is good. A commit that opens
+        the run waits at most `opens_s` seconds.
         """
         machine, journal = self._machine, self._journal
         first = not journal.is_open
@@ -398,7 +398,7 @@ class Driver:
         return Stored(rows, opened=first, closed=run if machine.closed is not None else None)
 
     def _announce(self, run: RunRow | None) -> None:
-        """Add a notice to the commit if people are to be told of the run's new state."""
+        """Add a notice to the commit if the run has a new state that people must be told of."""
         said = "" if run is None else f"{run.state}: {run.why}"
         notice = None if run is None or said == self._said else notice_of(self._machine, run, self._clock.now())
         if notice is not None:

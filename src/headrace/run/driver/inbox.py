@@ -25,9 +25,10 @@ USER = "the user"
 class Kind(NamedTuple):
     """What a driver does with signals of one kind.
 
-    `obey` does what a signal asks for. `told` names the command that sent the signal. `until` says which drivers may
-    obey it: `driver`: only the one that is active when it is sent; `end`: any driver of the run, until the run has
-    ended; `ever`: any driver of the run. A signal stays in the ledger as long as `is_early` returns True for it.
+    `obey` does what a signal asks for. `told` returns a text that names the command that sent a signal. `until` says
+    which drivers may obey a signal: `driver`: only the one that is active when the signal is sent; `end`: any driver of
+    the run, until the run has ended; `ever`: any driver of the run. As long as `is_early` returns True for a signal,
+    the signal stays in the ledger.
     """
 
     obey: Callable[[Inbox, Signal], None]
@@ -39,7 +40,7 @@ class Kind(NamedTuple):
 class Inbox:
     """Turns signals, interrupts and the end of the run's time into events.
 
-    `timeout_s` is the run's time limit, used instead of the limit in its policy if not None. `kinds` are the kinds of
+    `timeout_s` is the run's time limit. If it is None, the limit in the run's policy is used. `kinds` are the kinds of
     signals that this driver knows. A signal of any other kind stays in the ledger, and the user is told.
     """
 
@@ -98,8 +99,10 @@ class Inbox:
             self.cancel("policy", f"{TOO_LONG} {limit:g} s", now=True)
 
     def discard(self, stale: Sequence[Signal], *, had_ended: bool) -> None:
-        """Remove from the ledger those signals in `stale` that were meant for an earlier driver, or for the run before
-        it ended (`had_ended`), and don't obey them."""
+        """Delete from the ledger, without obeying them, those signals in `stale` that came too late. `stale` are the
+        signals that were in the ledger when this driver took the run. A signal came too late if only an earlier driver
+        may obey it. `had_ended` says whether the run had ended by then. If so, signals that count only until the run's
+        end came too late, too."""
         for signal in stale:
             kind = self._kinds.get(signal.kind)
             if kind is not None and (kind.until == "driver" or (kind.until == "end" and had_ended)):
@@ -109,7 +112,7 @@ class Inbox:
 
     def read(self, *, leaving: bool = False) -> None:
         """Do what the new signals ask for. A run that is not open yet has no signals. A signal that came too early
-        (`is_early`) stays in the inbox, unless the driver is `leaving`."""
+        (`is_early`) stays in the ledger. If the driver is `leaving`, it obeys this signal too."""
         if not self._journal.is_open:
             return
         for signal in self._ledger.inbox():
@@ -131,7 +134,7 @@ class Inbox:
         )
 
     def _absorb(self, signal: Signal) -> None:
-        """Have the next commit remove a signal from the ledger."""
+        """Let the next commit remove a signal from the ledger."""
         self._read.add(signal.id)
         self._journal.absorb(signal.id)
 
@@ -145,8 +148,8 @@ class Inbox:
                 self._audience.note(f"`{task.name}` was told to stop by {by}")
 
     def decide(self, signal: Signal) -> None:
-        """Record what somebody decided about a task that waits for an approval. A decision that can't count has no
-        effect, and the user is told why."""
+        """Record what somebody decided about a task that waits for an approval. If the decision isn't allowed or can't
+        be read, it has no effect, and the user is told why."""
         event = self._decision(signal)
         if event is None:
             self._audience.note(f"a signal `{signal.kind}` by {signal.by:.40} has no effect: it can't be read")
@@ -171,7 +174,7 @@ class Inbox:
             self._steps.absorb(Expired(task.name, task.key or "", now))
 
     def cancel(self, by: str, why: str, *, now: bool) -> None:
-        """Cancel the run. With `now`, end its running attempts at once."""
+        """Cancel the run. If `now` is True, end its running attempts at once."""
         before = self._machine.cancelled
         if self._machine.closed is None and (before is None or (now and not before.now)):
             if self._journal.is_tentative:

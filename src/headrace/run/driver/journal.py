@@ -59,7 +59,7 @@ class Advances:
 
 class Journal:
     """Numbers events, and commits them together with the rows that they change. A run is open once its first events are
-    stored. The gathered events are tentative if they open the run or give it other code."""
+    stored. The gathered events are tentative if they open the run or give it new code."""
 
     def __init__(self, ledger: Ledger, next_seq: int) -> None:
         self._ledger = ledger
@@ -80,8 +80,8 @@ class Journal:
         return not self.is_open or self._renewed
 
     def note(self, event: Event, body: bytes | None = None) -> None:
-        """Add an event to the next commit. `body` are the event's encoded bytes if the driver received it as bytes,
-        otherwise None."""
+        """Add an event to the next commit. `body` is the encoded event if the driver received it as bytes, otherwise
+        None."""
         self._bodies.append(encode_event(event) if body is None else body)
 
     def keep(self, refs: Iterable[Ref]) -> None:
@@ -120,7 +120,7 @@ class Journal:
         self._notices.append(notice)
 
     def renew(self) -> None:
-        """Note that the stored task rows are to be deleted, since they are from an older trace."""
+        """Note that the next commit deletes all stored task rows, because they are from an older trace."""
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:

@@ -25,8 +25,8 @@ from headrace.spec.stage import Stage
 
 
 class _Key(NamedTuple):
-    """A task's key, and the encoded inputs from which the key is made (`told`). `found` is the result that the ledger
-    holds under the key, or None if the ledger has no result or wasn't asked."""
+    """A task's key, and the encoded inputs that the key is made from (`told`). `found` is the result that the ledger
+    has under the key. It is None if the ledger has no result or wasn't asked."""
 
     key: str
     told: bytes
@@ -65,7 +65,7 @@ class Prober:
 
     def forget(self) -> None:
         """Forget why outputs of stages may not be reused, and which pools may run which stages. Call this when a pool
-        is gone, and when other code is traced: it may declare the stages in another way."""
+        is gone, and when new code is traced: it may declare the stages in another way."""
         self._barred.clear()
         self._fits.clear()
 
@@ -97,7 +97,7 @@ class Prober:
             return [*self._transfers(decision, self._places)]
         found = self._fit(self._machine.tasks[name].stage)
         if not found.where:
-            return [Placed(name, "", "", f"no pool that is left may run it: {found.barred}")]
+            return [Placed(name, "", "", f"no pool that still answers may run it: {found.barred}")]
         located = not self._places.several
         return [structs.replace(decision, where=found.where, barred=found.barred, located=located)]
 
@@ -170,8 +170,11 @@ class Prober:
         return Reused(name, key, result.out, result.run, _unchanged_since(result.run), inputs)
 
     def _why_gone(self, run: str, out: Ref) -> str:
-        """Return the reason to run a task whose output is in no store of the settings. The run that made it was in all
-        regions that had the output then. If that run was deleted, `run` is empty, and each blob is asked for."""
+        """Return the reason to run a task whose earlier output is gone: no store in the settings has it. If regions
+        that aren't in the settings may have the output, the reason names them.
+
+        The output was made by the run `run`, so these are the regions in which that run started attempts. If that run
+        was deleted, `run` is empty, and the regions of each blob are looked up."""
         if run not in self._whys_gone:
             made = f"its output of run {run} is" if run else "its output is"
             regions = () if self._absent_regions is None else self._absent_regions.of_run(run)

@@ -26,8 +26,8 @@ class Queueing:
         return self.why != self.told
 
     def look(self, now: float, pools: Sequence[str]) -> None:
-        """Find out whether the run is queued in its pools. `now` is the time on the monotonic clock. The tasks are
-        looked through only after a quiet time, since there may be many."""
+        """Find out whether the run is queued in its pools. `now` is the time on the monotonic clock. The run may have
+        many tasks, so they are looked at only after nothing has happened for `QUIET_S` seconds."""
         machine = self._machine
         if self.why or now - self._stored < QUIET_S or not (machine.may_launch and machine.ready):
             return

@@ -74,8 +74,8 @@ class Places:
     def lost(self, outs: Iterable[Ref], took_s: float) -> Ref | None:
         """Return a blob of an attempt's outputs that no store has any more, or None. The attempt took `took_s` seconds.
 
-        The garbage collector deletes only old blobs. So after a short attempt, a store that takes a while to answer is
-        not asked. If the store can't be asked, return None.
+        The garbage collector deletes only old blobs. So after a short attempt, a store that answers slowly is not
+        asked. If the store can't be asked, return None.
         """
         if self._far and took_s < LONG_S:
             return None

@@ -127,8 +127,8 @@ class Reports:
             self._steps.absorb(event, body)
 
     def _succeeded(self, worker: int, event: Succeeded, body: bytes) -> None:
-        """Handle a success on a worker. The success counts if the store has all blobs that it names. If one of these
-        blobs was deleted in the meantime, the attempt counts as lost."""
+        """Handle a success on a worker. The success counts if the store has all blobs that the event names. If one of
+        these blobs was deleted in the meantime, the attempt counts as lost."""
         now = self._clock.now()
         took_s = max(event.seconds + event.load_s + event.save_s, now - self._machine.tasks[event.task].started)
         if (lost := self._sites.of(worker).places.lost(kept_by(event), took_s)) is None:
@@ -148,8 +148,8 @@ class Reports:
     def _counts(self, worker: int, event: Succeeded | Moved | Failed | Checkpointed) -> bool:
         """Return whether a report counts.
 
-        The report must be about the attempt that runs now. A failure may come from any worker of the attempt, every
-        other report only from the first worker. A checkpoint must not have been reported before.
+        The report must be about the attempt that runs now. A failure may come from any worker of the attempt. Every
+        other report must come from the attempt's first worker. A checkpoint must not have been reported before.
         """
         if not self._machine.expects(event.task, event.attempt):
             return False

@@ -44,7 +44,7 @@ class Site:
 
 
 class Lost(NamedTuple):
-    """A site that doesn't answer any more, and the error that said so."""
+    """A site that doesn't answer any more, and the error that its backend raised."""
 
     site: Site
     error: BackendError
@@ -100,7 +100,7 @@ class Sites:
         A site whose pool doesn't answer any more is moved to `gone`, and its workers are reported as lost.
 
         Raises:
-            BackendError: the only pool that was left doesn't answer any more.
+            BackendError: the last living pool doesn't answer any more.
         """
         if len(self.living) == 1:
             return self.living[0].backend.events(timeout_s)
@@ -110,8 +110,8 @@ class Sites:
         return notices
 
     def staff(self) -> list[int]:
-        """Start the workers that the crews have hired since the last call. Return the workers that the crews have
-        dismissed."""
+        """Start the workers that the crews have asked for since the last call. Return the numbers of the workers that
+        the crews have dismissed."""
         dismissed: list[int] = []
         for site in self.living:
             jobs, leaving = site.crew.drain()
@@ -124,7 +124,7 @@ class Sites:
 
     def _guard(self, site: Site, act: Callable[[], None]) -> None:
         """Call `act`, which does something at a site. If the site's pool doesn't answer and there are other sites, the
-        next call of `events` gives this site up."""
+        next call of `events` moves this site to `gone`."""
         try:
             act()
         except BackendError as error:
@@ -183,7 +183,7 @@ class Sites:
         return notices
 
     def _lose(self, site: Site, error: BackendError) -> list[Notice]:
-        """Give up a site, and return a `Died` for each of its workers."""
+        """Move a site to `gone`, and return a `Died` for each of its workers."""
         self.living.remove(site)
         self.gone.append(Lost(site, error))
         if self._selector is not None:
@@ -194,10 +194,10 @@ class Sites:
         return [Died(worker, "lost", error.message) for worker in site.crew.workers]
 
     def _wait(self, timeout_s: float) -> list[Notice]:
-        """Wait until one of the backends has news.
+        """Wait up to `timeout_s` until one of the backends has news, and return an empty list.
 
-        If the backends have no descriptors, they belong to one simulation, and a wait for the first is a wait for all:
-        return what happened at the first one. Otherwise return nothing.
+        There is one exception: backends without descriptors belong to one simulation, whose time passes for all of
+        them. In this case, wait for the first backend and return what has happened there.
         """
         if self._selector is None:
             self._selector = selectors.DefaultSelector()

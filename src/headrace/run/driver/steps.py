@@ -63,8 +63,8 @@ class Steps:
         self._absent_regions = absent_regions
 
     def absorb(self, event: Event, body: bytes | None = None) -> None:
-        """Step the state machine with an event, which is stored by the end of this tick. `body` are the event's encoded
-        bytes if the driver received it as bytes, otherwise None."""
+        """Step the state machine with an event, which is stored by the end of this tick. `body` is the encoded event if
+        the driver received it as bytes, otherwise None."""
         self._journal.note(event, body)
         self._journal.keep(kept_by(event))
         match event:
@@ -105,8 +105,8 @@ class Steps:
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def explained(self, failure: Failure) -> Failure:
-        """Return a failure as it is to be recorded. If a blob that was missing may be in a region that isn't in the
-        settings, the failure says so, and this blob doesn't count as damaged."""
+        """Return a failure as it should be recorded. If a missing blob may be in a region that isn't in the settings,
+        the failure says so, and the blob doesn't count as damaged."""
         if self._absent_regions is None:
             return failure
         regions = {each: self._absent_regions.may_have(each) for each in failure.damaged}

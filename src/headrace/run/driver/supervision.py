@@ -110,15 +110,15 @@ class Supervision:
             self._full.pop(notice.worker, None)
 
     def wanted(self, pool: str) -> list[tuple[Resources, int]]:
-        """Return pairs of a need and the number of tasks with this need. The tasks wait in full pools for their workers
-        to start, and may be taken back to run in `pool`."""
+        """Return pairs of a need and the number of tasks with this need. These are tasks whose workers can't start
+        because their pool is full, and which may be moved to `pool`."""
         return [(task.stage.resources, 1) for task in self._stuck() if pool in self._others(task)]
 
     def withdraw(self) -> None:
         """Take back the attempts whose workers can't start, if another pool of the run has room for them: end these
         workers, and queue the attempts again. Call this after the launches, since other tasks come first.
 
-        Room that is kept for tasks that were placed in a pool, and wait for their inputs, counts as used.
+        Some tasks were placed in a pool and still wait for their inputs. The room that they need counts as used.
         """
         if not self._full:
             return
@@ -131,8 +131,11 @@ class Supervision:
                 self._take_back(task)
 
     def _room_for(self, task: Task, coming: Mapping[str, Sequence[Stage]], full: set[tuple[str, int]]) -> str | None:
-        """Return another pool that has room for a task beside the stages that are `coming` to it, or None. In `full`,
-        note the pools that have none, each with the id of the task's stage, and don't ask them again."""
+        """Return the name of another pool that has room for a task, or None. `coming` has, for each pool, the stages of
+        attempts that are on their way there and need room too.
+
+        `full` has pairs of a pool that has no room and the id of a stage. These pools aren't asked again. New pairs are
+        added."""
         others = self._others(task)
         for site in self._sites.living:
             pool = site.pool.name
@@ -161,7 +164,7 @@ class Supervision:
         return [name for name in others if now >= self._left.get((task.name, name), never)[1]]
 
     def _take_back(self, task: Task) -> None:
-        """End the workers of a task's attempt. Queue this attempt again, and those that wait behind it."""
+        """End the workers of a task's attempt. Queue this attempt again, and also the attempts that wait behind it."""
         left = task.name, task.pool or ""
         away_s = 2 * self._left[left][0] if left in self._left else RETURN_S
         self._left[left] = away_s, self._clock.monotonic() + away_s

@@ -21,9 +21,9 @@ class Worker:
     """One worker process: its kind, and its queue of attempts, oldest first.
 
     `ahead_s` is the sum of the known times of the queued attempts, in seconds. `unknown` is the number of queued
-    attempts whose time is unknown. `done` is the number of attempts that have ended. `fresh` is True if the worker
-    gets no more attempts and leaves after those in its queue: it was started for an attempt that needs a fresh worker
-    (`isolation="fresh"`), or is being ended.
+    attempts whose time is unknown. `done` is the number of attempts that have ended. `fresh` is True if the worker gets
+    no more attempts and leaves once its queue is empty. There are two reasons for this: the worker was started for an
+    attempt that needs a fresh worker (`isolation="fresh"`), or it is being ended.
     """
 
     __slots__ = ("ahead_s", "count", "done", "fresh", "gang", "number", "queue", "unknown")
@@ -94,8 +94,8 @@ class Count:
         heapq.heappush(self.short, (worker.ahead_s, worker.number))
 
     def least_ahead(self, most_s: float, workers: Mapping[int, Worker]) -> Worker | None:
-        """Return the worker whose queue takes least time, or None if no time is known or the least time is above
-        `most_s` seconds."""
+        """Return the worker whose queue takes the least time. Return None if no time is known, or if the least time is
+        above `most_s` seconds."""
         while self.short:
             ahead_s, number = self.short[0]
             worker = workers.get(number)

@@ -1,6 +1,7 @@
 """Approvals: tasks that wait until somebody outside approves what they are about to do.
 
-An approval is for a task and its key, so it holds for the code and the inputs that were there when somebody approved.
+An approval is for a task and its key. So it is valid only for the code and inputs that the task had when somebody
+approved it.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Approvals:
         """Return why a decision has no effect, or an empty text if it counts."""
         task = self.waiting(event.task, event.key)
         if task is None:
-            return "the task doesn't wait for an approval, or would do something else by now"
+            return "the task doesn't wait for an approval, or its code or inputs have changed since"
         if task.due and event.at > task.due:
             return "it came too late"
         if isinstance(event, Approved) and not self.allowed(event.by, policy):
@@ -88,8 +89,8 @@ class Approvals:
         return ""
 
     def allowed(self, user: str, policy: Policy) -> bool:
-        """Return whether a user may approve the run's tasks. Those who gave the run its code may not, unless its policy
-        allows this."""
+        """Return whether a user may approve the run's tasks. If the user gave the run its code, the run's policy must
+        allow this."""
         return policy.approve_own or user not in self.authors
 
     def overdue(self, now: float) -> list[Task]:

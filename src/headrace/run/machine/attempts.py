@@ -85,7 +85,7 @@ class Attempts:
         if same:
             return ""
         names = ", ".join(f"`{name}`" for name in differing(inputs, seen))
-        return f"; {names} had changed by the time it was read, so it is reused by what it read"
+        return f"; {names} had changed before the attempt read it, so the output's key has the value that was read"
 
     def failed(self, event: Failed) -> None:
         """Handle the failure of an attempt: try again at once, try again after a pause, or end the task as failed."""

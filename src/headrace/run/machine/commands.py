@@ -12,8 +12,8 @@ from headrace.spec.artifact import Ref
 class Probe(Struct, frozen=True, gc=False):
     """Find out whether this task's output already exists; answer with `Reused`, `Missed` or `Deferred`.
 
-    For each blob that the task needs and its region lacks, send `Lacked` first if `Transfers.is_wanted` is true for
-    that blob.
+    The region may lack blobs that the task needs. For each of them, send `Lacked` first if `Transfers.is_wanted` is
+    true for the blob.
     """
 
     task: str
@@ -60,7 +60,7 @@ class Missed(Struct, frozen=True, gc=False):
     implies it.
 
     `where` are the names of the pools that the task may start in, the best one first; None means any pool of the run.
-    `barred` says why it may not start in the other pools. If `located` is False, nobody knows yet whether the task's
+    `barred` says why it may not start in the other pools. If `located` is False, it isn't known yet whether the task's
     inputs are in the region of the pool that it will start in.
     """
 

@@ -42,8 +42,8 @@ class Dialogue:
     def told(self, question: int, about: PointKind, name: str) -> Pointed | None:
         """Return the answer that the present trace already got to this question, or None.
 
-        For a cursor that a task of this run has advanced, answers to an earlier trace count too. So if the run goes on
-        with other code, this code reads a source from the same place as the old code, and skips no rows.
+        If a task of this run has advanced the cursor `name`, answers to an earlier trace count too. So when the run
+        gets new code, the new code reads a source from the same place as the old code, and skips no rows.
         """
         if (answer := self.pointed.get(question)) is not None:
             return answer
@@ -71,7 +71,7 @@ class Dialogue:
         self.awaited.clear()
 
     def renew(self) -> None:
-        """Forget the answers, since other code is traced. Only answers about cursors that this run has advanced are
+        """Forget the answers, since new code is traced. Only answers about cursors that this run has advanced are
         kept."""
         for name in self._advanced:
             asked = self._asked_of(name)
@@ -95,8 +95,8 @@ class Dialogue:
             return Answer(asked.question, error=f"`{task.name}`: {problem}")
 
     def wait(self, event: Awaited, transfers: Collection[Task]) -> Answer | None:
-        """Delay the last answer until `transfers` are done. If one of them has failed already, return an error as the
-        new answer, otherwise None."""
+        """Delay the last answer until `transfers` are done, and return None. If one of them has failed already, return
+        a new answer that has an error."""
         asked = self._answered
         if asked is None or asked.question != event.question:
             return None
@@ -108,8 +108,8 @@ class Dialogue:
         return None
 
     def arrived(self, transfer: Task) -> Answer | None:
-        """Handle the end of a transfer. Return an error for the tracer if an answer waited for the transfer and the
-        transfer failed."""
+        """Handle the end of a transfer. If the transfer failed and an answer waited for it, return an error for the
+        tracer, otherwise None."""
         if self.question is None or transfer.name not in self.awaited:
             return None
         self.awaited.remove(transfer.name)

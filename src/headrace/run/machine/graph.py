@@ -88,7 +88,7 @@ class Graph:
                 self.free[task.name] = task
 
     def begin(self, only: Sequence[str], asked_for: str | None) -> None:
-        """Let the tasks go on that wait for no other task, since the trace has been good so far.
+        """Free the tasks that wait for no other task, since the trace has been good so far.
 
         If `only` is not empty, some tasks wait until the trace has ended: those that no task in `only` has needed so
         far. A node that is traced later may need them.
@@ -127,7 +127,7 @@ class Graph:
         return self._wanted is not None and task.name not in self._wanted
 
     def fail(self, failure: Failure) -> None:
-        """Handle an exception of the body: running attempts may go on to their end, but no other attempt begins."""
+        """Handle an exception of the body: running attempts may end normally, but no other attempt begins."""
         self.failure = failure
         self._phases.end_waiting("the pipeline's body raised")
         self.free.clear()
@@ -143,7 +143,7 @@ class Graph:
                     self.let_go(task)
 
     def renew(self) -> None:
-        """Forget the graph, since other code is to be traced."""
+        """Forget the graph, since new code is to be traced."""
         for part in (self.stages, self.codes, self.nodes, self._dependents, self.free):
             part.clear()
         self.whole = self.begun = False

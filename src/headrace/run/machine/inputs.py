@@ -44,7 +44,7 @@ def _whole(task: Task, tasks: Mapping[str, Task], without: Sequence[str] = ()) -
 
 
 def _known(arg: Arg, tasks: Mapping[str, Task]) -> Arg | None:
-    """Return an argument with artifacts in place of the outputs of tasks, or None if one of these has no output.
+    """Return an argument with artifacts in place of the outputs of tasks, or None if one of these tasks has no output.
 
     Recursive: the calls nest as deep as the argument does.
     """

@@ -199,8 +199,8 @@ class Machine:
         """Return a proposed attempt for each ready task that one of the run's pools has room for. Pass each of them to
         `step` before you call `launches` again. `rooms` are the pools in the order of the run.
 
-        If the run uses several pools, an attempt is placed before it is launched. If nobody knows whether its inputs
-        are in the pool's region, it is only placed.
+        If the run uses several pools, an attempt is placed before it is launched. If it isn't known yet whether its
+        inputs are in the pool's region, it is only placed.
 
         The list is empty while nothing may start: before the first good trace, and once the run is cancelled or closed.
         """
@@ -330,8 +330,8 @@ class Machine:
     # -- what follows --------------------------------------------------------------------------------------------
 
     def _propagate(self) -> None:
-        """Handle all tasks that have ended or become free, without recursion:
-        a chain of tasks may be as long as memory allows."""
+        """Handle all tasks that have ended or become free. This is done without recursion, since a chain of tasks may
+        be long."""
         phases, graph = self.phases, self.graph
         while phases.ended or graph.freed:
             if phases.ended:

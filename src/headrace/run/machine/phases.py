@@ -114,7 +114,7 @@ class Phases:
         self.commands.append(Probe(task.name))
 
     def probe_again(self, task: Task, at: float = 0.0) -> None:
-        """Ask the driver again whether a task that was about to be launched can be reused, because the run now uses
+        """Ask the driver again whether a task can be reused. The task was about to be launched, but the run now uses
         another region. `at` is the present time, in Unix seconds."""
         if task.phase == "ready":
             self.ready.pause(task, at)
@@ -134,8 +134,8 @@ class Phases:
             self.enqueue(task)
 
     def place(self, event: Placed) -> None:
-        """Note in which pool the next attempt of a task is to start. If nobody knows whether the task's inputs are in
-        that pool's region, the driver has to look for them."""
+        """Note in which pool the next attempt of a task is to start. If it isn't known yet whether the task's inputs
+        are in that pool's region, the driver has to look for them."""
         task = self.tasks[event.task]
         if task.phase not in ("probing", "ready"):
             return
@@ -246,7 +246,7 @@ class Phases:
                 self.end(element, phase, reason)
 
     def end_waiting(self, why: str) -> None:
-        """End all tasks that do not run. A mapped task ends when its last element ends."""
+        """End all tasks that have no running attempt. A mapped task ends when its last element ends."""
         for task in self.tasks.values():
             if task.phase in ("blocked", "probing", "fetching", "asking", "ready", "resting"):
                 self.end(task, "cancelled", why)

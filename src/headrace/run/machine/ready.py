@@ -84,8 +84,8 @@ class Ready:
         self._new.add(task.name)
 
     def pause(self, task: Task, at: float) -> None:
-        """Take a task out of its queue for a while. The time that it has waited by now, at the time `at`, counts when
-        it is queued again."""
+        """Take a task out of its queue for a while. `at` is the present time (Unix seconds). The time that the task has
+        waited so far is remembered, and counts when the task is queued again."""
         if task.name in self._since:
             self._waited[task.name] = max(0.0, at - self._since[task.name])
         self.remove(task)
@@ -196,8 +196,8 @@ class Opening:
     ) -> Sequence[Placed | Launched]:
         """Propose the next attempt of a task here. Return nothing if there is no room for it.
 
-        If nobody knows whether the task's inputs are in the pool's region, the attempt is only placed. `openings` are
-        the pools that the task may start in, the best first. If `behind` is True, the attempt may be queued behind
+        If it isn't known yet whether the task's inputs are in the pool's region, the attempt is only placed. `openings`
+        are the pools that the task may start in, the best first. If `behind` is True, the attempt may be queued behind
         another.
         """
         if self.placed is not None and task.region != self.room.region:

@@ -182,7 +182,7 @@ class Task(Struct, eq=False):
     @property
     def choice(self) -> tuple[str, ...] | None:
         """The names of the pools that its next attempt may start in, the best first; None means any pool of the run. A
-        task that was placed goes elsewhere only if its pool has no room."""
+        task that was placed in a pool starts in another one only if this pool has no room."""
         if not self.placed:
             return self.where
         return (self.placed, *(name for name in self.where or () if name != self.placed))
@@ -212,7 +212,7 @@ class Task(Struct, eq=False):
             self.queued_s = (self.queued_s or 0.0) + launched.queued_s
 
     def prefer_others(self) -> bool:
-        """Let the pool of the last attempt come last among the pools that the next attempt may start in. Return whether
+        """Move the pool of the last attempt to the end of the pools that the next attempt may start in. Return whether
         this changes their order."""
         before = self.where
         self.where = self.where and tuple(sorted(self.where, key=lambda name: name == self.pool))

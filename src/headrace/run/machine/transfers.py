@@ -26,8 +26,8 @@ class Transfers:
         self.waiting: dict[str, list[Task]] = {}
 
     def is_wanted(self, lack: Lacked) -> bool:
-        """Return whether a blob's transfer is to begin. Return False if the transfer is under way, or has failed under
-        this lease."""
+        """Return whether a blob's transfer is to begin. Return False if the transfer has begun already, or has failed
+        under this lease."""
         transfer = self._phases.tasks.get(lack.task)
         return transfer is None or transfer.phase in ("succeeded", "skipped")
 
@@ -98,8 +98,8 @@ class Transfers:
                 self._phases.enqueue(task)
 
     def relocate(self, at: float = 0.0) -> None:
-        """Go on in other pools: ask again where tasks may start and where their inputs are, and end transfers to
-        regions in which the run has no pool any more. `at` is the present time, in Unix seconds."""
+        """Handle a change of the run's pools: ask again where tasks may start and where their inputs are, and end
+        transfers to regions in which the run has no pool any more. `at` is the present time, in Unix seconds."""
         phases = self._phases
         self.waiting.clear()
         for task in list(phases.tasks.values()):
@@ -117,8 +117,8 @@ class Transfers:
                 phases.queue(task)
 
     def leave(self, pool: str, at: float) -> None:
-        """Go on without a pool that is gone, from the time `at` on. Tasks that were to start there may start in other
-        pools. The attempts that ran there are reported as failed after this."""
+        """Stop using a pool that is gone; `at` is the present time (Unix seconds). Tasks that were to start there may
+        start in other pools. After this call, the driver reports the attempts that ran there as failed."""
         phases = self._phases
         if len(phases.pools) > 1 and phases.pools.pop(pool, None) is not None:
             phases.region = next(iter(phases.pools.values()))

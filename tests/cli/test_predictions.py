@@ -246,7 +246,7 @@ def test_a_program_gets_all_predictions_as_a_table(shell: Shell) -> None:
         hr.predictions("delays", since="soon")
     with pytest.raises(NotFoundError, match="there is no prediction of an endpoint `delay`"):
         hr.predictions("delay")
-    with pytest.raises(UsageError, match="reads what is new for a run, and was called outside of one"):
+    with pytest.raises(UsageError, match="new since the last run, so it can only be called in a pipeline"):
         ingest.predictions("delays")
 
 

@@ -122,7 +122,7 @@ WRONG = [
     (split(train=0.9), "add up to 1.1", "all three"),
     (split(by="time"), "needs a column", 'time="..."'),
     (split(gap="7d"), "for a split by time", 'by="time"'),
-    (split(by="time", time="t", until=("2024-03-01", "2024-02-01")), "goes back in time", "`valid` begins"),
+    (split(by="time", time="t", until=("2024-03-01", "2024-02-01")), "in the wrong order", "`valid` begins"),
     (split(by="time", time="t", until=("2024-13-01",)), "which is not a time", "2013-10-01"),
     (split(by="time", time="t", gap="soon"), "soon", ""),
     (

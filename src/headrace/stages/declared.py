@@ -85,7 +85,7 @@ def check_pattern(pattern: str) -> None:
         try:
             pc.match_substring_regex(pa.nulls(1, pa.string()), pattern)
         except pa.ArrowInvalid:
-            raise DefinitionError(f"the pattern `{pattern}` can't be read: {error}", hint="mend it") from error
+            raise DefinitionError(f"the pattern `{pattern}` can't be read: {error}", hint="correct it") from error
 
 
 def text_of(path: Path, named: str) -> str:

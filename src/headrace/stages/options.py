@@ -121,7 +121,7 @@ def refuse(noun: Any, given: Mapping[str, Any]) -> None:
     """Raise if a given value is invalid for its option. Handles to outputs of other stages aren't checked.
 
     Raises:
-        UsageError: a value is invalid; the message names the first one.
+        UsageError: a value is invalid; the message names the first invalid value.
     """
     for name, each in declared(noun).items():
         if name in given and not isinstance(given[name], Handle):

@@ -44,10 +44,10 @@ class Entry(Noun, frozen=True):
 
 
 def check_model(given: Mapping[str, Any]) -> None:
-    """Check what a pipeline gives for a model and its name.
+    """Check the arguments of a call of the stage `model`: the name, the aliases and the model.
 
     Raises:
-        UsageError: the name isn't valid, or the model is the result of an evaluation.
+        UsageError: the name or an alias isn't valid, or the model is the result of an evaluation.
     """
     _check("model", given)
     stage = measured(given.get("model"))
@@ -94,11 +94,12 @@ def model(
     under this name keeps its version.
 
     If a stage has several outputs (a named tuple), such as `train.sklearn`, its field `model` is registered. `report`
-    is any value that says how good the model is. `preparation` is what `prepare.clean` did to the rows that the model
-    learned from. The report and the preparation are stored with the version. `signature` is a table with the columns
-    that the model takes; its types and categories become the model's signature. Models that ready-made stages trained
-    have a signature already. A version that has one keeps it. The stage loads only the table
-    `signature`, not the model, the report or the preparation. Outside of a run, nothing is registered.
+    is any value that says how good the model is. `preparation` is the preparation that `prepare.clean` returned for the
+    rows that the model learned from. The report and the preparation are stored with the version. `signature` is a table
+    with the columns that the model takes; its types and categories become the model's signature. Models that ready-made
+    stages trained have a signature already. If the version is already registered with a signature, it keeps that
+    signature. The stage loads only the table `signature`, not the model, the report or the preparation. Outside of a
+    run, nothing is registered.
 
     Raises:
         UsageError: (1) the name or an alias is invalid; (2) `preparation` isn't a preparation; or (3) `model` isn't a
@@ -145,11 +146,12 @@ def _register(
 def registration(
     kind: RegistryKind, name: str, aliases: str | Sequence[str], note: str, signature: Signature | None = None
 ) -> Register | None:
-    """Return the intent to register the artifact that the present attempt was given as the parameter `kind`, with what
-    it was given as `report` and `preparation`. Outside of a run, return None.
+    """Return the intent to register an artifact: the one that the current stage call got as the argument `kind`
+    (`model` or `dataset`). The intent also has the artifacts of the arguments `report` and `preparation`. Outside of a
+    run, return None.
 
     Raises:
-        UsageError: a name is invalid, or an argument isn't what its parameter says.
+        UsageError: the name or an alias is invalid, or an argument can't be registered as the parameter requires.
     """
     names = _listed(aliases)
     _check(kind, {"name": name, "aliases": names})
@@ -165,10 +167,10 @@ def registration(
 
 
 def encoded(signature: Signature) -> bytes:
-    """Return a signature as versions record it.
+    """Return a signature as bytes, in the form that is stored with a version.
 
     Raises:
-        UsageError: it has too many columns.
+        UsageError: the signature has too many columns.
     """
     data = signature.encoded()
     if data is None:

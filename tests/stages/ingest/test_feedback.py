@@ -207,10 +207,10 @@ def test_replay_misses_labels_that_were_lost_and_records_them_again(shell: Shell
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ('{"mine": 1}', "1 values of `prediction_id` can't be taken, such as `'mine'`"),
+        ('{"mine": 1}', "1 values of `prediction_id` can't be used, such as `'mine'`"),
         ('{"mine": [1]}', "column `actual` is `list<item: int64>`"),
-        ('{"0a1b2c3d4e5f-1-0-00000000000000ff": "' + "x" * 1_001 + '"}', "1 values of `actual` can't be taken"),
-        ('{"0a1b2c3d4e5f-1-0-00000000000000ff": Infinity}', "1 values of `actual` can't be taken, such as `inf`"),
+        ('{"0a1b2c3d4e5f-1-0-00000000000000ff": "' + "x" * 1_001 + '"}', "1 values of `actual` can't be used"),
+        ('{"0a1b2c3d4e5f-1-0-00000000000000ff": Infinity}', "1 values of `actual` can't be used, such as `inf`"),
     ],
 )
 def test_labels_that_can_not_be_taken_fail_the_task_and_none_is_recorded(shell: Shell, labels: str, words: str) -> None:
@@ -228,7 +228,7 @@ def test_labels_that_can_not_be_taken_fail_the_task_and_none_is_recorded(shell: 
         ("wrong_source", "no source can be called `a b`"),
         ("key_alone", "needs to know which predictions the labels are about"),
         ("key_and_id", "needs to know which predictions the labels are about"),
-        ("within_alone", "`within` is about `key` and `time`"),
+        ("within_alone", "`within` needs `key` and `time`"),
         ("wrong_within", "`within` is 'soon'"),
     ],
 )
@@ -298,12 +298,12 @@ def test_outside_of_a_run_it_checks_and_counts(labels: pa.Array, count: int) -> 
     [
         ({"id": [ID], "label": [date(2026, 1, 1)]}, "column `label` is `date32"),
         ({"id": [1], "label": [1]}, "column `id` is `int64`"),
-        ({"key": ["a"], "time": ["soon"], "label": [1]}, "1 values of `time` can't be taken, such as `'soon'`"),
+        ({"key": ["a"], "time": ["soon"], "label": [1]}, "1 values of `time` can't be used, such as `'soon'`"),
         ({"key": ["a"], "time": [7], "label": [1]}, "column `time` is `int64`"),
         ({"key": [[1]], "time": ["2026-01-01"], "label": [1]}, "column `key` is `list<item: int64>`"),
-        ({"key": pa.nulls(1), "time": ["2026-01-01"], "label": [1]}, "1 values of `key` can't be taken"),
-        ({"id": pa.nulls(1), "label": [1]}, "1 values of `id` can't be taken, such as `None`"),
-        ({"id": [f"{ID}\n"], "label": [1]}, "1 values of `id` can't be taken"),
+        ({"key": pa.nulls(1), "time": ["2026-01-01"], "label": [1]}, "1 values of `key` can't be used"),
+        ({"id": pa.nulls(1), "label": [1]}, "1 values of `id` can't be used, such as `None`"),
+        ({"id": [f"{ID}\n"], "label": [1]}, "1 values of `id` can't be used"),
     ],
 )
 def test_what_can_not_be_a_label_is_refused(columns: dict[str, Any], words: str) -> None:

@@ -99,7 +99,7 @@ def test_one_page_without_the_place_of_a_cursor_is_warned_of(capsys: pytest.Capt
         assert http(web, paginate=ingest.Pages(by="cursor", at="meta.after"), rows="items").num_rows == 1
         assert capsys.readouterr().err == ""
         assert http(web, paginate=ingest.Pages(by="cursor", at="meta.aftr"), rows="items").num_rows == 1
-    assert "/rows` has no `meta.aftr`, so it was taken for the only one" in capsys.readouterr().err
+    assert "/rows` has no `meta.aftr`, so it was treated as the only page" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_texts_come_as_utf8_whatever_encoding_postgresql_keeps_them_in(
     if encoding == "LATIN1":
         assert sql(url, "select * from t")["name"].to_pylist() == ["café"]
     else:
-        assert "isn't UTF-8: mend it" in refused(SourceError, url, "select * from t")
+        assert "isn't UTF-8: correct it" in refused(SourceError, url, "select * from t")
 
 
 def test_what_arrow_has_not_is_named(pg: Source) -> None:

@@ -652,7 +652,7 @@ def test_nothing_and_next_to_nothing_can_be_parted() -> None:
         ({"train": 0.8, "valid": 0.3}, "add up to 1.2"),
         ({"train": -0.1}, "train=-0.1 is not a share"),
         ({"until": ["2024-01-01"]}, "for a split by time"),
-        ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "goes back in time"),
+        ({"by": "time", "time": "at", "until": ["2024-02-01", "2024-01-01"]}, "in the wrong order"),
         ({"by": "time", "time": "at", "until": ["soon"]}, "not a time"),
         ({"by": "time", "time": "at", "until": "soon"}, "`until` has 'soon', which is not a time"),
         ({"until": 0}, "for a split by time"),

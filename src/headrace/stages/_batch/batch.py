@@ -4,8 +4,8 @@
     deploy.batch(registry.find("model", "delays@production"), flights, keep="id", to="out/delays.parquet")
     deploy.batch(model, flights, to="postgresql://ann@host/db", table="delays", key="id")
 
-Asking the model is a task of its own, whose output is kept and reused like any other. Another task delivers that output
-to `to`: it runs each time, and has the same output.
+One task asks the model; its output is stored and reused like any other output. A second task delivers that output to
+`to`. The second task runs each time, and returns the same output.
 """
 
 from __future__ import annotations
@@ -47,30 +47,35 @@ class BatchOptions(Retried, frozen=True, kw_only=True):
     preparation: Annotated[
         Any,
         Option(
-            "what `prepare.clean` did to the rows that the model learned from; it is done to these rows too. None: the"
-            " preparation that is registered with the model, if `model` is a `registry.find`."
+            "the preparation that `prepare.clean` returned for the rows that the model learned from; it is applied to"
+            " `rows` first. None: the preparation that is registered with the model, if `model` is a `registry.find`."
         ),
     ] = None
     keep: Annotated[
-        str | Sequence[str], Option("columns of the rows to keep beside the answers, such as an id.", _named)
+        str | Sequence[str], Option("columns of `rows` to return with the answers, such as an id.", _named)
     ] = ()
-    into: Annotated[str, Option("the column for the answers; the scores of classes are in `into_CLASS`.")] = INTO
+    into: Annotated[
+        str, Option("the column for the answers; the scores of classes are in columns such as `predicted_CLASS`.")
+    ] = INTO
     endpoint: Annotated[
         str | None,
         Option("the endpoint whose prediction log lists the batch. None: the name of the registered model.", _endpoint),
     ] = None
     part_rows: Annotated[
         int | None,
-        Option("after how many rows the answers are kept, in case the attempt fails. None: 262,144 or more.", whole(1)),
+        Option(
+            "the number of rows after which answers are saved, in case the attempt fails. None: 262,144 or more.",
+            whole(1),
+        ),
     ] = None
     to: Annotated[
         str | None,
         Option(
             "where to deliver the answers: a file `NAME.parquet`, or the URL of a database as for `ingest.sql`. None:"
-            " they are only kept in the store."
+            " the answers are only stored like every output."
         ),
     ] = None
-    table: Annotated[str | None, Option("the table of the database; it is made if it isn't there.")] = None
+    table: Annotated[str | None, Option("the table of the database; it is created if it doesn't exist.")] = None
     key: Annotated[
         str | Sequence[str],
         Option("the columns that identify a row of that table: a row with the same key is replaced.", _named),
@@ -80,28 +85,28 @@ class BatchOptions(Retried, frozen=True, kw_only=True):
 class BatchCall(BatchOptions, frozen=True):
     """The options and arguments of a call of `deploy.batch`."""
 
-    model: Annotated[Any, Option("a trained model, what a stage of `train` returned, or a `registry.find`.")]
+    model: Annotated[Any, Option("a trained model, the output of a stage of `train`, or a `registry.find`.")]
     rows: Annotated[Any, Option("the rows: a table, a stream of record batches, or a `registry.find` of a dataset.")]
 
 
 @takes(BatchCall)
 def batch(call: BatchCall) -> pa.Table:
-    """Ask a model about all rows of a table, and return its answers as a table with a row for each row. The table may
-    be larger than the memory. A row that the preparation refuses has nulls.
+    """Ask a model about all rows of a table, and return a table with the answer for each row. The tables may be larger
+    than the memory. If the preparation refuses a row, the answer for this row is null.
 
-    The answers are kept part by part, so an attempt that is killed is continued after its last complete part. The
-    prediction log of the endpoint gets an entry with the artifacts of the rows and of the answers, in the transaction
-    that records the task's success.
+    The answers are saved part by part. If an attempt is killed, the next attempt continues after the last complete
+    part. The prediction log of the endpoint gets an entry with the artifacts of the rows and of the answers, in the
+    transaction that records the task's success.
 
-    With `to`, a second task delivers the answers, also if they were reused. A file appears as a whole, or not at all.
-    In a database, each part is written in one transaction, which also notes that it was written: if the task is
-    repeated in a resumed run, it goes on after that part.
+    With `to`, a second task delivers the answers, even if the answers were reused. A file is either complete or doesn't
+    appear. A database gets the rows in several transactions, and each transaction also records how many rows are
+    written. If the task is repeated in a resumed run, it continues after these rows.
 
     Raises:
         UsageError: the options don't go together, the rows lack a column or have another type than the model takes, or
             the model can't predict.
         DataError: two rows have the same key, the key of a row is null, the table in the database lacks a column, or
-            the file is there already and something else wrote it.
+            the file exists and `deploy.batch` didn't write it.
         SourceError: the file or the database can't be written.
     """
     keep, key = listed(call.keep), listed(call.key)
@@ -126,7 +131,7 @@ def batch(call: BatchCall) -> pa.Table:
 
 
 def _delivery(to: str, table: str | None, key: Sequence[str]) -> tuple[StageFunction[..., pa.Table], dict[str, Any]]:
-    """Return the stage that delivers answers, and its arguments but the answers."""
+    """Return the stage that delivers answers, and the stage's arguments without the answers."""
     if not _is_database(to):
         return to_parquet, {"path": to}
     from headrace.stages._batch.database import to_database, url_of  # noqa: PLC0415  ADBC, which may not be installed
@@ -147,7 +152,10 @@ def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
             hint="make the model's rows in a stage, and give the model itself: the `value` of the version",
         )
     if call.into in kept:
-        raise UsageError(f"column `{call.into}` of the rows is kept already", hint="give another name by `into=`")
+        raise UsageError(
+            f"`keep=` or `key=` names the column `{call.into}`, and the answers have that name",
+            hint="give the answers another name by `into=`",
+        )
     if call.to is not None and not isinstance(call.to, str | Secret):
         raise UsageError(f"`to` is {call.to!r:.80}", hint="give the path of a file, or the URL of a database, as text")
     if call.to is not None and _is_database(call.to):
@@ -155,7 +163,7 @@ def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
         return
     if call.table is not None or key:
         raise UsageError(
-            f"`{'table' if call.table is not None else 'key'}=` is about a database, and `to=` names none",
+            f"`{'table' if call.table is not None else 'key'}=` is for a database, and `to=` doesn't name a database",
             hint="give its URL: `to='postgresql://ann@host/db'`, or `to='sqlite:///file.db'`",
         )
     if call.to is not None and not call.to.endswith(SUFFIX):

@@ -1,7 +1,8 @@
 """The stage behind `deploy.batch` that writes answers to a table of a database, each row by its key.
 
-The table `headrace_batches` beside it says of each delivery how many of its rows are written. A part's rows and this
-number are written in one transaction, so a repeated attempt neither repeats a part nor leaves one out.
+The table `headrace_batches` in the same database has a row for each delivery, with the number of answers that are
+written. Each transaction writes some answers and updates this number, so a repeated attempt neither repeats an answer
+nor leaves one out.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ _HINTS = (
 
 @ready("deploy.batch.table", version=1, on=_DRIVERS, kind="deploy", name="batch_to_table", cache=False)
 def to_database(table: pa.Table, url: str, name: str, *, key: tuple[str, ...], secrets: dict[str, str]) -> pa.Table:
-    """Write answers to a table of a database, and return them. A row of the table with the same key is replaced. The
-    parameters are those of `deploy.batch`; `name` is the table.
+    """Write the answers in `table` to the table `name` of a database, and return `table`. A row of the database with
+    the same key is replaced. `secrets` are the secrets that `url` refers to, by name.
 
     Raises:
-        DataError: two rows have the same key, the key of a row is null, a column can't be in the database, or the table
-            there lacks a column or has no unique key of these columns.
+        DataError: two rows have the same key, the key of a row is null, a column's type doesn't exist in the database,
+            or the table there lacks a column or a unique key on the columns `key`.
         SourceError: the database can't be reached or written.
     """
     _check_keys(table, key)
@@ -72,8 +73,8 @@ def to_database(table: pa.Table, url: str, name: str, *, key: tuple[str, ...], s
 
 
 def _job(name: str) -> str:
-    """Return the text that identifies the delivery of a task's answers to a table. It is the same for all attempts of
-    the task in its run, and differs from those of other tasks, also if they have equal answers."""
+    """Return the text that identifies the delivery of a task's answers to a table. The text is the same for all
+    attempts of the task in its run. Other tasks have other texts, even if their answers are equal."""
     here = attempt()
     ref = here.ref("table")
     run = os.environ.get(RUN) or randomness.token_hex(8)
@@ -81,8 +82,8 @@ def _job(name: str) -> str:
 
 
 def url_of(to: str) -> tuple[str, dict[str, Any]]:
-    """Return the URL of a database with the secrets that it refers to. Outside of a pipeline, a secret is read from the
-    environment.
+    """Return the URL of a database, and the secrets that the URL refers to, by name. Outside of a pipeline, secrets are
+    read from the environment.
 
     Raises:
         DefinitionError: the URL has a password in it, or a secret isn't set.
@@ -107,7 +108,7 @@ def _check_keys(table: pa.Table, key: Sequence[str]) -> None:
 
 @contextmanager
 def _opened(url: str, secrets: Mapping[str, str]) -> Iterator[_Target]:
-    """Open a database for writing. At the end of the `with` block, what isn't committed is rolled back."""
+    """Open a database for writing. At the end of the `with` block, changes that aren't committed are rolled back."""
     shown, full = shown_of(url), filled(url, secrets)
     if dialect_of(full, None) == "sqlite":
         target: _Target = _Sqlite(full, shown)
@@ -122,12 +123,14 @@ def _opened(url: str, secrets: Mapping[str, str]) -> Iterator[_Target]:
 class _Target(Session):
     """A connection to a database for writing one batch.
 
-    Whoever adds to the number of written rows waits for others who do so until they commit. If the sum is then another
-    one than expected, an attempt that was thought dead has written the part.
+    In each transaction, the number of written rows is increased first. The database lets only one connection change
+    this number at a time: others wait until that connection commits. If the new number then isn't the expected one,
+    another attempt, which seemed to be dead, has written the rows.
     """
 
     kinds: Sequence[tuple[str, str]] = ()
-    """Patterns of Arrow's types, each with the type of a column of the database."""
+    """Regular expressions for the names of Arrow's types, each with the type that such a column gets in the
+    database."""
 
     def __init__(self, database: Any, shown: str) -> None:
         super().__init__(database, shown)
@@ -137,8 +140,9 @@ class _Target(Session):
         self._key: Sequence[str] = ()
 
     def begin_batch(self, name: str, schema: pa.Schema, key: Sequence[str], job: str, count: int) -> int:
-        """Make the tables that don't exist yet, and check the others. Return how many rows of this batch are written
-        already."""
+        """Create the table `name` and the table `headrace_batches` if they don't exist, check the table `name`, and
+        return how many rows of this delivery are written already. `job` identifies the delivery, and `count` is its
+        number of rows."""
         place, _, alone = name.rpartition(".")
         self._name = ".".join(map(quoted, filter(None, (place, alone))))
         self._marks = ".".join(map(quoted, filter(None, (place, MARKS))))
@@ -159,34 +163,35 @@ class _Target(Session):
         return done
 
     def write(self, piece: pa.Table, done: int) -> None:
-        """Write the rows that follow the first `done` rows, and note it, in one transaction.
+        """Write `piece`, the rows after the first `done` rows, and the new number of written rows, in one transaction.
 
         Raises:
-            SourceError: they can't be written, or another attempt has written them.
+            SourceError: the rows can't be written, or another attempt has written them.
         """
         self.do(f"update {self._marks} set done = done + {len(piece)} where job = {self._job}")
         if self._done() != done + len(piece):
             raise SourceError(
-                f"another attempt of this task writes to {self._name} too", hint="resume the run once that has ended"
+                f"another attempt of this task writes to {self._name} too",
+                hint="resume the run when the other attempt has ended",
             )
         self.put(self._fitted(piece))
         self.commit()
 
     def put(self, piece: pa.Table) -> None:
-        """Insert rows, and replace those with the same keys."""
+        """Insert rows. If a row with the same key exists, replace it."""
         raise NotImplementedError
 
     def cast(self, kind: pa.DataType) -> pa.DataType:
-        """Return the type in which the driver takes values of a type."""
+        """Return the type to which values of the type `kind` are cast for the driver."""
         if pa.types.is_null(kind):
             return pa.float64()
         return pa.float32() if pa.types.is_float16(kind) else plain_type(kind)
 
     def _fitted(self, piece: pa.Table) -> pa.Table:
-        """Return rows in types that the driver takes.
+        """Return rows, cast to types that the driver takes.
 
         Raises:
-            DataError: a number is too large.
+            DataError: a value can't be cast, such as a number that is too large.
         """
         for place, field in enumerate(piece.schema):
             if (kind := self.cast(plain_type(field.type))) == field.type:
@@ -201,7 +206,8 @@ class _Target(Session):
         return piece
 
     def upsert(self, columns: Sequence[str], rows: str) -> str:
-        """Return the statement that inserts `rows` (what follows the names of the columns)."""
+        """Return the statement that inserts `rows`, or replaces rows with the same keys. `rows` is SQL: `values (...)`
+        or `select ...`."""
         others = [each for each in columns if each not in self._key]
         changes = ", ".join(f"{quoted(each)} = excluded.{quoted(each)}" for each in others)
         keys = ", ".join(map(quoted, self._key))
@@ -214,7 +220,8 @@ class _Target(Session):
             self._connection.commit()
 
     def do(self, text: str, rows: pa.Table | None = None, **options: str) -> None:
-        """Execute a statement; with `rows`, once for each of them, or write them as the options say."""
+        """Execute a statement, once for each of `rows` if they are given. If `text` is empty, write `rows` to the table
+        that the driver's `options` name."""
         statement = AdbcStatement(self._connection)
         try:
             with telling(self.shown, _HINTS):
@@ -230,16 +237,17 @@ class _Target(Session):
             statement.close()
 
     def has(self, table: str) -> bool:
-        """Return whether there is a table of this name, which is quoted."""
+        """Return whether a table with this name exists. The name is quoted for SQL."""
         raise NotImplementedError
 
     def ask(self, text: str) -> int:
-        """Return the number that a query gives."""
+        """Return the number that a query returns."""
         (found,) = self.one(Statement(texts=(text,), places=()))
         return int(found)
 
     def _make(self, table: str, columns: str) -> None:
-        """Make a table, unless it is there: then one needn't have the right to make tables."""
+        """Create a table if it doesn't exist. An existing table is left alone, so that a user without the right to
+        create tables can write to it."""
         if not self.has(table):
             self.do(f"create table if not exists {table} ({columns})")
 
@@ -256,10 +264,10 @@ class _Target(Session):
         )
 
     def _check_table(self, name: str, schema: pa.Schema) -> None:
-        """Check that the table has these columns, and that the key is unique there.
+        """Check that the table `name` has the columns of `schema`, and that the key is unique in the table.
 
         Raises:
-            DataError: it lacks a column, or nothing makes the key unique.
+            DataError: the table lacks a column, or has no constraint that makes the key unique.
         """
         with self.rows(Statement(texts=(f"select * from {self._name} where 1 = 0",), places=()), {}) as (found, _):
             there = list(found.names)
@@ -281,7 +289,7 @@ class _Target(Session):
 
 
 class _Sqlite(_Target):
-    """An SQLite file. A new one is made if its folder exists."""
+    """A connection to an SQLite file. If the file doesn't exist, it is created; its folder must exist."""
 
     kinds = (
         (r"u?int\d+|bool", "integer"),
@@ -321,7 +329,8 @@ class _Sqlite(_Target):
 
 
 class _Postgres(_Target):
-    """A PostgreSQL server. Rows go to a temporary table first, which takes a tenth of the time of single inserts."""
+    """A connection to a PostgreSQL server. Rows are first written to a temporary table, because this takes a tenth of
+    the time of single inserts."""
 
     kinds = (
         (r"bool", "boolean"),

@@ -1,6 +1,6 @@
-"""Where answers may be written. A relative path stays in the project's folder. A folder may only seem to be there:
-workers may run in a namespace that hides real folders behind empty ones in memory, and a file that is written there is
-lost."""
+"""Finds and checks the folders where answers are written. A relative path must stay in the project's folder. Workers
+may run in a namespace that hides a real folder behind an empty folder in memory. Such folders are refused, because a
+file that is written there is lost."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from headrace.define.attempt import attempt
 from headrace.errors import SourceError
 
 _STATE = ".headrace"
-"""The folder of a project's state. Workers see nothing of it but the store."""
+"""The name of the folder with a project's state. In this folder, workers see only the store."""
 _MOUNTS = Path("/proc/self/mountinfo")
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/dev/shm")
-"""Folders that may be in memory on the machine itself."""
+"""Folders that are in memory on many machines, without a namespace. These folders are not refused."""
 
 
 def place_of(path: Path) -> Path:
-    """Return the full path of a file to write. A relative path begins at the project's folder, and stays in it.
+    """Return the full path of a file to write. A relative path starts at the project's folder, and must stay in it.
 
     Raises:
         SourceError: the path leads out of the project, or workers don't see the project's folder.
@@ -41,10 +41,10 @@ def place_of(path: Path) -> Path:
 
 
 def check_real(folder: Path) -> None:
-    """Raise if a folder, given without symbolic links, is hidden from workers.
+    """Raise if workers don't see a real folder. `folder` is its path without symbolic links.
 
     Raises:
-        SourceError: it is in the project's state, or a folder in memory hides it.
+        SourceError: the folder is part of the project's state, or a folder in memory hides it.
     """
     if _STATE in folder.parts or _is_hidden(folder):
         raise SourceError(

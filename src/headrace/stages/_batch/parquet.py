@@ -1,5 +1,5 @@
-"""The stage behind `deploy.batch` that writes answers to a Parquet file. Readers see the old file or the new one, and
-never a part of one."""
+"""The stage behind `deploy.batch` that writes answers to a Parquet file. Readers see either the old file or the
+complete new file."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from headrace.stages._batch.folders import check_real, place_of
 
 SUFFIX = ".parquet"
 MARK = b"headrace.batch"
-"""The entry in a file's own metadata which says that `deploy.batch` wrote it: JSON with `output`, the digest of the
-answers."""
+"""The key in a Parquet file's metadata which shows that `deploy.batch` wrote the file. Its value is JSON with `output`,
+the digest of the answers."""
 GROUP_ROWS = 1 << 17
 
 
 @ready("deploy.batch.parquet", version=1, on=("pyarrow",), kind="deploy", name="batch_to_parquet", cache=False)
 def to_parquet(table: pa.Table, path: str) -> pa.Table:
-    """Write answers to a Parquet file, and return them. A file that `deploy.batch` wrote there earlier is replaced, in
-    one step. If it has the same answers already, nothing is written.
+    """Write the answers in `table` to a Parquet file, and return `table`. If `deploy.batch` wrote the file earlier, the
+    file is replaced in one step; if the file has the same answers, it is left as it is.
 
-    A relative path begins at the project's folder; folders that are missing there are made.
+    A relative path starts at the project's folder. Missing folders in the project's folder are created.
 
     Raises:
-        DataError: the file is there already, and something else wrote it.
+        DataError: the file exists, and `deploy.batch` didn't write it.
         SourceError: the file can't be written.
     """
     import pyarrow.parquet as pq  # noqa: PLC0415  25 ms for each tracer that imports `deploy`
@@ -57,7 +57,7 @@ def _target(path: str) -> Path:
     """Return the full path of the file to write, in a folder that exists.
 
     Raises:
-        SourceError: the path leads out of the project, or workers don't see that folder, or it can't be made.
+        SourceError: the path leads out of the project, workers don't see the folder, or the folder can't be created.
     """
     target, project = place_of(Path(path)), attempt().project
     try:
@@ -72,10 +72,10 @@ def _target(path: str) -> Path:
 
 
 def _is_there(target: Path, digest: str) -> bool:
-    """Return whether a file has these answers already.
+    """Return whether the file `target` exists and has the answers with this digest.
 
     Raises:
-        DataError: there is something that `deploy.batch` didn't write.
+        DataError: the file exists, and `deploy.batch` didn't write it.
     """
     if not os.path.lexists(target):
         return False
@@ -96,8 +96,8 @@ def _is_there(target: Path, digest: str) -> bool:
 
 @contextmanager
 def _written(target: Path) -> Iterator[Path]:
-    """Yield a path to write to. At the end of the block, what is written there is durable, and gets the name `target`.
-    What a killed attempt has left at that path is overwritten.
+    """Yield a path to write to. At the end of the `with` block, the file at this path is flushed to the disk and
+    renamed to `target`. If a killed attempt left a file at this path, that file is overwritten.
 
     Raises:
         SourceError: another process is writing the file, the disk is full, or the file can't be written for another
@@ -121,8 +121,8 @@ def _written(target: Path) -> Iterator[Path]:
 
 
 def _is_mine(descriptor: int, path: Path) -> bool:
-    """Lock an open file, and return whether this process has the lock and the file still has this path: whoever had the
-    lock before may have renamed it."""
+    """Try to lock an open file. Return whether this process has the lock and the file still has this path: the process
+    that had the lock before may have renamed the file."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
@@ -131,10 +131,10 @@ def _is_mine(descriptor: int, path: Path) -> bool:
 
 
 def _sync(target: Path) -> None:
-    """Make the name of a file durable.
+    """Flush the name of a file to the disk, so that the name survives a crash of the machine.
 
     Raises:
-        SourceError: its folder can't be written to the disk.
+        SourceError: the file's folder can't be flushed to the disk.
     """
     try:
         descriptor = os.open(target.parent, os.O_RDONLY)

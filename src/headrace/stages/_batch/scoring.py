@@ -27,9 +27,10 @@ from headrace.stages.tables.columns import metadata, rows_have
 from headrace.stages.tables.parts import Keeper
 
 PART_ROWS = 1 << 18
-"""A part has at least this many rows, unless the user says otherwise."""
+"""A part has at least this many rows if `part_rows` isn't given."""
 MOST_PARTS = 256
-"""A table has at most this many parts, unless the user says otherwise, since each checkpoint names all parts so far."""
+"""A table has at most this many parts if `part_rows` isn't given. The number is limited because each checkpoint names
+all parts so far."""
 
 
 @ready("deploy.batch", version=1, on=("numpy", "pandas", "pyarrow"), kind="deploy", name="batch")
@@ -43,12 +44,12 @@ def score(
     endpoint: str = "",
     part_rows: int | None = None,
 ) -> pa.Table:
-    """Return a model's answers for all rows, beside the columns `keep` of the rows. The parameters are those of
-    `deploy.batch`.
+    """Return a table with the columns `keep` of all rows, and the model's answers for these rows. The parameters mean
+    the same as for `deploy.batch`.
 
     Raises:
         UsageError: the rows lack a column or have another type than the model takes, or the model can't predict.
-        DataError: the model's answers for some rows are of other types than before.
+        DataError: the model's answers for some rows have other columns or types than its earlier answers.
     """
     here = attempt()
     ref, given = _ref(model, here.ref("model")), _ref(rows, here.ref("rows"))
@@ -66,10 +67,11 @@ def score(
 
 
 class _Work:
-    """Asks a model about the rows that earlier attempts have no answers for, and keeps a checkpoint after each part.
+    """Asks a model about the rows for which earlier attempts saved no answers, and saves a checkpoint after each part.
 
-    A checkpoint has the parts, how many of their rows the preparation refused, how many had a value that the model
-    didn't learn from, by column, and when the first attempt began.
+    A checkpoint has the parts so far, the number of their rows that the preparation refused, and the time when the
+    first attempt began. It also has, for each column of categories, the number of rows with a value that the model
+    didn't learn from.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class _Work:
         self._size = size
         self._before: list[Later] = checkpoint.get("parts", [])
         self._tallies = [_Tally(checkpoint.get("refused", 0), checkpoint.get("unseen", {}))]
-        """The counts of the earlier attempts' parts, and then those of each part of this attempt."""
+        """The first tally is for all parts of earlier attempts. Then there is a tally for each part of this attempt."""
         self._asked_rows = 0
         self.began: float = checkpoint.get("began", time.time())
 
@@ -96,7 +98,7 @@ class _Work:
         return sum((each.unseen for each in self._tallies), Counter[str]())
 
     def parts(self, rows: Any) -> list[Any]:
-        """Return the answers for all rows, as parts that are in the store already, if there is a store."""
+        """Return the answers for all rows as a list of parts. If there is a store, the parts are already stored."""
         done = sum(part.num_rows for part in self._before)
         slices = _slices(_batches(rows), done, self._size)
         answers = self._typed(map(self._answers, slices), table_of(self._before[-1]).schema if done else None)
@@ -113,7 +115,7 @@ class _Work:
         return [*self._before, *keeper.tables]
 
     def _answers(self, rows: pa.Table) -> pa.Table:
-        """Return the answers for rows, beside the columns to keep. No rows of two parts are asked about at once."""
+        """Return a table with the columns to keep and the answers for `rows`. All of `rows` belong to the same part."""
         check_columns(rows, self._keep)
         found = self._asked.answers(rows, self._into)
         answers = found.beside(len(rows))
@@ -132,8 +134,8 @@ class _Work:
         return made.replace_schema_metadata(metadata(made.schema, rows.schema))
 
     def _typed(self, answers: Iterable[pa.Table], schema: pa.Schema | None) -> Iterator[pa.Table]:
-        """Yield the answers in the types of `schema`. If that is None, the first answers that have types decide: rows
-        that the preparation refused have none."""
+        """Yield the answers in the types of `schema`. If `schema` is None, the types are taken from the first answers
+        whose columns all have a type: if the preparation refused all rows, the answers have the type null."""
         waiting: list[pa.Table] = []
         for table in answers:
             waiting.append(table)
@@ -148,7 +150,7 @@ class _Work:
             yield from (_as(each, waiting[-1].schema) for each in waiting)
 
     def _checkpoint(self, tables: Sequence[pa.Table]) -> None:
-        """Keep the parts so far for the next attempt."""
+        """Save the parts so far for the next attempt."""
         parts = [*self._before, *map(Later.of, tables)]
         tallies = self._tallies[: len(tables) + 1]  # the model may have been asked about rows of the next part already
         unseen = sum((each.unseen for each in tallies), Counter[str]())
@@ -158,21 +160,23 @@ class _Work:
 
 
 class _Tally:
-    """How many rows were refused, and how many had a value that the model didn't learn from, by column."""
+    """The number of refused rows, and for each column, the number of rows with a value that the model didn't learn
+    from."""
 
     def __init__(self, refused: int, unseen: Mapping[str, int]) -> None:
         self.refused = refused
         self.unseen = Counter(unseen)
 
     def add(self, refused: int, unseen: Mapping[str, int]) -> None:
-        """Count more rows."""
+        """Add the counts of more rows."""
         self.refused += refused
         self.unseen.update(unseen)
 
 
 def _ref(value: Any, ref: Ref | None) -> Ref | None:
-    """Return the artifact of a model or of rows. `ref` is that of the argument `value`, which may be a registered
-    version, or the several outputs of a stage."""
+    """Return the artifact of a model or of rows. `value` is an argument of the stage, and `ref` is its artifact. If
+    `value` is a registered version or the several outputs of a stage, return the part of `ref` that is the model or the
+    rows."""
     name = "value" if isinstance(value, Version) else "model" if isinstance(value, tuple) else ""
     if ref is None or ref.parts is None or name not in (ref.names or ()):
         return ref
@@ -186,10 +190,10 @@ def _registered(version: Version) -> Any:
 
 
 def _answering(model: Any, preparation: Any, ref: Ref | None) -> Answering:
-    """Return a model with its preparation and the signature of its artifact `ref`, to be asked.
+    """Return an `Answering` for a model, its preparation, and the signature of its artifact `ref`.
 
     Raises:
-        UsageError: the model can't predict, or the preparation is none.
+        UsageError: the model can't predict, or `preparation` isn't a preparation.
     """
     if isinstance(model, Version):
         preparation = model.preparation if preparation is None else preparation
@@ -223,7 +227,7 @@ def _batches(rows: Any) -> Iterator[pa.RecordBatch]:
     """Return the rows as record batches.
 
     Raises:
-        UsageError: they are neither a table nor a stream of record batches.
+        UsageError: `rows` is neither a table nor a stream of record batches.
     """
     if isinstance(rows, pa.Table):
         return iter(rows.to_batches(max_chunksize=ROWS_AT_ONCE))
@@ -236,8 +240,8 @@ def _batches(rows: Any) -> Iterator[pa.RecordBatch]:
 
 
 def _slices(batches: Iterable[pa.RecordBatch], done: int, size: int) -> Iterator[pa.Table]:
-    """Yield the rows after the first `done`, which are some whole parts of `size` rows, as tables to ask a model about
-    at once. None of them has rows of two parts."""
+    """Yield the rows after the first `done` rows, as tables that are small enough to ask a model about. All rows of a
+    table belong to the same part. A part has `size` rows, and the first `done` rows are whole parts."""
     pending: list[pa.RecordBatch] = []
     at = count = 0
     for given in batches:
@@ -258,8 +262,9 @@ def _slices(batches: Iterable[pa.RecordBatch], done: int, size: int) -> Iterator
 
 
 def _pieces(first: pa.Table, others: Iterable[pa.Table], size: int) -> Iterator[tuple[pa.Table, bool]]:
-    """Yield answers as tables that are as long as a batch of a stored table, each with True if it is the last one of
-    its part of `size` rows. The last table of all may come with False."""
+    """Yield the answers as tables, each with True if it is the last table of a part, and with False if not. A table has
+    as many rows as a batch of a stored table, or fewer at the end of a part. A part has `size` rows. The very last
+    table may come with False."""
     at_once = batch_rows(first.schema)
     pending: list[pa.Table] = []
     count = inner = 0
@@ -284,10 +289,11 @@ def _both(first: pa.Table, others: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return answers in the types of a schema. Columns that the answers for refused rows lack become nulls.
+    """Return answers in the columns and types of a schema. If a column is missing, as in answers for refused rows, all
+    its values are null.
 
     Raises:
-        DataError: the answers have other columns or types.
+        DataError: a column of the answers isn't in the schema, or can't be cast to its type there.
     """
     if table.schema.equals(schema):
         return table
@@ -317,7 +323,7 @@ def _keep(part: Any) -> pa.Table:
 
 
 def _stored(parts: Sequence[Any]) -> pa.Table:
-    """Return parts as one table that is in the store, if there is a store."""
+    """Return parts as one table. If there is a store, the table is stored."""
     if len(parts) == 1:
         return attempt().stored(table_of(parts[0]))
     joined: Any = attempt().stored(Joined(parts))

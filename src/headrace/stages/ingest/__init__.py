@@ -1,5 +1,5 @@
-"""Stages that bring data in: from databases, web services, files, logs and endpoints, and what really came of
-predictions."""
+"""Stages that read data (from databases, web services, files, logs and prediction logs), check tables against
+contracts, and record labels: what really came of predictions."""
 
 from __future__ import annotations
 

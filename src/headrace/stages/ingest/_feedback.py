@@ -25,8 +25,8 @@ _HINT = "a label is a number, a text or a boolean"
 
 
 class Recorded(Noun, frozen=True):
-    """Labels that were recorded: of which endpoint, from which source, and how many. `without_label` is the number of
-    rows that had no label, and were left out."""
+    """The result of `ingest.feedback`: the endpoint, the source of the labels, and the number of recorded labels.
+    `without_label` is the number of rows that were left out because they have no label."""
 
     endpoint: str
     source: str
@@ -46,10 +46,10 @@ def _check(given: Mapping[str, Any]) -> None:
     if (key is None) != (time is None) or (key is not None and identity is not None):
         raise UsageError(
             "`ingest.feedback` needs to know which predictions the labels are about",
-            hint="name the column `id` with the ids of the predictions, or `key` and `time` without `id`",
+            hint="give `id=`, the column with the ids of the predictions; or `key=` and `time=`, without `id=`",
         )
     if within is not None and key is None:
-        raise UsageError("`within` is about `key` and `time`", hint="leave it out, or name these columns")
+        raise UsageError("`within` needs `key` and `time`", hint="give `key=` and `time=` too, or leave `within` out")
     if within is not None:
         seconds(within, name="within")
 
@@ -66,32 +66,37 @@ def feedback(
     label: str = "label",
     source: str = SOURCE,
 ) -> Recorded:
-    """Record what really came of predictions of an endpoint: the column `label` has what came of them, and the column
-    `id` the ids of the predictions, or `key` and `time` whom and when each label is about.
+    """Record the labels of an endpoint's predictions. A label says what really came of a prediction.
 
-    All labels are kept. The last one that was recorded for a prediction counts, so a label may come late, again, or
-    corrected. The labels of a task are recorded once, together with its success, however often it is tried. Rows
-    without a label are left out. Outside of a run, nothing is recorded.
+    Each row of the table is a label, and says which prediction the label belongs to. Either the column `id` has the id
+    of the prediction, or the columns `key` and `time` say whom and when the label is about.
+
+    All labels are kept. If a prediction has several labels, the one that was recorded last is used, so a label may be
+    repeated or corrected later. The labels are recorded in the transaction that records the task's success, so they are
+    recorded only once, even if the task needs several attempts. Rows without a label are left out. Outside of a run,
+    nothing is recorded.
 
     Args:
-        table: the labels, one in a row.
+        table: the labels, one in each row.
         endpoint: the endpoint that made the predictions.
         id: the column with the ids of the predictions, as the endpoint returned them. None: the column `id`, if `key`
             isn't given.
-        key: the column that says whom a label is about, if ids aren't known. The endpoint must have a key too.
-        time: the column that says when a label is about: dates, times, or texts of them. A time without a zone is in
-            UTC. The label belongs to the prediction with this key whose time is the same, or with `within`, whose time
-            is the latest that isn't after the label's. Of several with this time, it is the one that was asked for
-            last.
-        within: how much earlier the time of the prediction may be, such as `"2d"`. None: it must be the same.
+        key: the column that says whom a label is about, if the ids aren't known. The endpoint must have a key too.
+        time: the column with the date or time that a label is about. Texts of dates or times are accepted. A time
+            without a zone is in UTC. Without `within`, the label belongs to the prediction with the same key and the
+            same time. With `within`, the label belongs to the latest prediction with the same key that isn't later than
+            the label's time. If several predictions have the same key and time, the label belongs to the one whose
+            request came last.
+        within: how much earlier than the label's time the prediction's time may be, such as `"2d"`. None: the times
+            must be equal.
         label: the column with the labels: numbers, texts or booleans.
         source: where the labels come from. `headrace withdraw` can withdraw all labels of a source.
 
     Raises:
-        UsageError: the endpoint or the source can't have this name, the table lacks a column, or it isn't clear which
-            predictions the labels are about.
-        DataError: an id isn't that of a prediction, a row doesn't say whom or when it is about, or a label can't be
-            one.
+        UsageError: the name of the endpoint or of the source isn't allowed, the table lacks a column, or the arguments
+            don't say which predictions the labels are about.
+        DataError: a value of `id` isn't an id of a prediction, a value of `key` or `time` is missing or can't be read,
+            or a label isn't a finite number, a boolean or a text of at most 1,000 characters.
     """
     _check({"endpoint": endpoint, "source": source, "id": id, "key": key, "time": time, "within": within})
     at = clock.time()
@@ -153,7 +158,8 @@ def _told(
     texts: Callable[[pa.ChunkedArray], pa.ChunkedArray],
     kinds: str,
 ) -> pa.ChunkedArray:
-    """Return the column that says whom, or when, labels are about."""
+    """Return the column `name`, which says whom or when the labels are about, converted by `texts`. `tells` returns
+    whether a type is allowed, and `kinds` are the allowed types in words."""
     column = _column(table, name)
     if not tells(column.type) and not pa.types.is_null(column.type):
         raise DataError(f"column `{name}` is `{column.type}`", hint=f"it must have {kinds}")
@@ -166,4 +172,4 @@ def _refuse(column: pa.ChunkedArray, is_wrong: pa.ChunkedArray, name: str, hint:
     wrong = column.filter(is_wrong)
     if len(wrong):
         shown = listed([f"{value!r:.60}" for value in wrong.slice(0, SHOWN).to_pylist()], SHOWN)
-        raise DataError(f"{len(wrong):,} values of `{name}` can't be taken, such as {shown}", hint=hint)
+        raise DataError(f"{len(wrong):,} values of `{name}` can't be used, such as {shown}", hint=hint)

@@ -1,4 +1,4 @@
-"""`ingest.predictions`: reads what an endpoint has answered since the last run."""
+"""`ingest.predictions`: reads an endpoint's predictions that are new since the last run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from headrace.spec.intent import is_name
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sealed(Late):
-    """Parts of an endpoint's prediction log: their `tables`, or None if there are none. `number` is the number of the
-    last one."""
+    """New parts of an endpoint's prediction log. `tables` has a table for each part, or is None if there are no parts.
+    `number` is the number of the last part."""
 
     endpoint: str
     number: int
@@ -36,16 +36,17 @@ class Sealed(Late):
 
 @held_to_types("ingest.predictions")
 def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
-    """Return the predictions of an endpoint that were sealed since the last run, each once.
+    """Return an endpoint's predictions that were sealed since the last run, each prediction once.
 
-    A cursor remembers which parts of the endpoint's log were read. It advances when the task that reads them succeeds.
-    What isn't sealed yet, because it is on the disk of a server for less than two minutes, is left for the next run.
-    One run reads at most 10,000 parts; a server seals one each minute in which the endpoint answers.
+    A cursor remembers which parts of the endpoint's log were read. The cursor advances when the task that reads the
+    parts succeeds. A new prediction is at first only on the disk of the server, for up to two minutes. Until it is
+    sealed, it is left for a later run. One run reads at most 10,000 parts; a server seals one part for each minute in
+    which the endpoint answers.
 
     The columns are `id`, `at` (when the request came), `variant`, `version`, `latency_s`, `name` (the client's own id),
-    `trace`, `why` (why there is no answer), and the structs `input` and `output`. If a field of these had types that
-    can't be one column, both are JSON text. If there are no predictions, both have the type null. The answers of a
-    shadow have the variant `shadow`.
+    `trace`, `why` (why there is no answer), and the structs `input` and `output`. If the types of a field in `input` or
+    `output` changed and can't be in one column, `input` and `output` are JSON texts. If there are no predictions,
+    `input` and `output` have the type null. The answers of a shadow have the variant `shadow`.
 
     Args:
         endpoint: the name of the endpoint.
@@ -53,8 +54,8 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
             cursors of their own.
 
     Raises:
-        UsageError: it isn't called in a pipeline's body, no endpoint can have this name, or the cursor holds something
-            else than the number of a part.
+        UsageError: the call isn't in a pipeline's body, `endpoint` isn't allowed as a name, or the value of the cursor
+            isn't the number of a part.
     """
     if not is_name(endpoint):
         raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give the name of an endpoint")
@@ -62,7 +63,7 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
     active = resolver.get()
     if active is None:
         raise UsageError(
-            "`ingest.predictions` reads what is new for a run, and was called outside of one",
+            "`ingest.predictions` reads what is new since the last run, so it can only be called in a pipeline",
             hint=f'call it in a pipeline\'s body, or read all predictions: `hr.predictions("{endpoint}")`',
         )
     place = cursor_named(cursor or f"predictions/{endpoint}")
@@ -92,7 +93,7 @@ def read(sealed: Sealed, cursor: Cursor) -> pa.Table:
                 hint="import only archives that you trust",
             )
     if len(tables) >= MOST_PARTS:
-        warn(f"{len(tables):,} parts were read, the most that one run reads; the next run reads on")
+        warn(f"{len(tables):,} parts were read, the most that one run reads; the next run reads the next parts")
     advance(cursor, sealed.number)
     # A `Joined` refers to the parts, so they aren't written again.
     is_alike = all(table.schema.equals(tables[0].schema) for table in tables)

@@ -49,8 +49,8 @@ def session(tables: Mapping[str, Any], *, ordered: bool = True) -> Iterator[duck
     to the attempt alone. If `ordered` is False, scans return rows in any order, which is faster.
 
     Raises:
-        DataError: (1) SQL can't tell the names of two columns of a table apart, so DuckDB would silently rename one;
-            (2) a table has no columns; or (3) DuckDB can't read a column's type.
+        DataError: (1) two columns of a table have names that are equal in SQL, which ignores case, so DuckDB would
+            silently rename one; (2) a table has no columns; or (3) DuckDB can't read a column's type.
     """
     for name, table in tables.items():
         check(name, table)
@@ -82,7 +82,7 @@ def check(name: str, table: Any) -> None:
     """Raise if SQL can't read a table.
 
     Raises:
-        DataError: SQL can't tell the names of two columns apart, the table has no columns, or DuckDB can't read a
+        DataError: two columns have names that are equal in SQL, the table has no columns, or DuckDB can't read a
             column's type.
     """
     if not table.schema.names:
@@ -159,7 +159,7 @@ def quoted(name: str) -> str:
 
 
 CONDITION = "write it as DuckDB's SQL has it, such as `price < 0 or name = 'none'`"
-WRITTEN = "mend it where the message points; it is DuckDB's SQL: 'text' in single quotes, \"a name\" in double ones"
+WRITTEN = "correct it where the message points; it is DuckDB's SQL: 'text' in single quotes, \"a name\" in double ones"
 
 
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:

@@ -1,5 +1,5 @@
-"""A small summary of a table's rows that is stored with a model, so that an evaluation can see whether it judges the
-model on the same rows."""
+"""A small summary of a table's rows. It is stored with a model, so that an evaluation can find out whether the rows
+that it uses were used to make the model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
 
 
 def read(text: object) -> Sketch | None:
-    """Return the sketch that a text holds, or None if it holds none."""
+    """Return the sketch in a text, or None if the text isn't a sketch."""
     if not isinstance(text, str) or not text.startswith(f"{_HEAD}."):
         return None
     try:

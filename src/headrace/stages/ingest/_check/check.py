@@ -257,8 +257,8 @@ def _volume(count: int, rows: Rows, contract: Contract, history: Sequence[int]) 
 
 
 def _of_whole(told: Action | None, contract: Contract) -> Action:
-    """Return the action of a rule about the whole table: `told`, or the contract's `otherwise` if `told` is None. Such
-    a rule has no rows to quarantine, so `quarantine` becomes `stop`."""
+    """Return the action of a rule about the whole table: the rule's own action `told`, or the contract's `otherwise` if
+    `told` is None. Such a rule has no rows to quarantine, so `stop` takes the place of `quarantine`."""
     action = told or contract.otherwise
     return "stop" if action == "quarantine" else action
 
@@ -308,11 +308,11 @@ def _help(stopping: Sequence[Finding]) -> str:
     """Return the hint of the error that stops the check; `stopping` are the findings that stop it. The hint proposes
     `quarantine` only if one of these findings is about single rows."""
     if all(finding.rule == MOST for finding in stopping):
-        return "mend the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
+        return "correct the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
     ways = []
     if any(finding.rule.endswith(": type") for finding in stopping):
         ways.append("`schema=` sets the types that `ingest.files` reads")
     if any(len(finding.rows) for finding in stopping):
         ways.append('`otherwise = "quarantine"` moves the rows to the quarantine')
     ways.append('`otherwise = "warn"` only warns')
-    return f"mend the source or the contract; {', '.join(ways)}"
+    return f"correct the source or the contract; {', '.join(ways)}"

@@ -1,7 +1,8 @@
 """Checks a column against its rules, block by block. A column without errors is read once and isn't copied.
 
 NumPy reads numbers and times directly from Arrow's memory. If a block's lowest and highest values are in range and not
-NaN, then so are all its values. Otherwise each value is compared. Blocks fit in the CPU's cache.
+NaN, all values of the block are in range and not NaN. Otherwise each value is compared with the limits. Blocks fit in
+the CPU's cache.
 """
 
 from __future__ import annotations

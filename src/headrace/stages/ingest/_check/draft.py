@@ -159,9 +159,9 @@ def _range(values: pa.ChunkedArray, kind: pa.DataType, *, grows: bool) -> Iterat
 def _is_full(values: pa.ChunkedArray, low: Any, high: Any) -> bool:
     """Return whether a column holds every whole number of a small range, as months and minutes do.
 
-    The column must have at least ten rows per number on average. The lowest number must occur in at least a quarter of
-    this average number of rows, and so must the highest. A column of counts isn't full: its highest values are rare,
-    and higher ones may come.
+    The column must have at least ten rows per number on average. The lowest and the highest number must each occur in
+    at least a quarter of this average number of rows. A column of counts isn't full: its highest values are rare, and
+    higher ones may come.
     """
     span = high - low + 1
     if span > FULL or span * 10 > len(values) or distinct(values) != span:

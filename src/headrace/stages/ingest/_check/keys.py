@@ -1,8 +1,8 @@
 """Keys of a table: rows that repeat a key, and rows whose key doesn't occur in another table.
 
-NumPy finds whether a column of whole numbers has repeated values: if the range is small, it marks each value as seen;
-if not, it sorts the values. DuckDB then finds the rows that repeat a key; it also finds keys that don't occur in
-another table. It writes data that don't fit in memory to disk.
+NumPy finds whether a column of whole numbers has repeated values: it marks each value as seen if the range of the
+values is small, and sorts the values if not. DuckDB then finds the rows that repeat a key. DuckDB also finds keys that
+don't occur in another table. Data that don't fit in memory are written to disk by DuckDB.
 """
 
 from __future__ import annotations

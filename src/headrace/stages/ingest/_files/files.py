@@ -55,8 +55,8 @@ class Part(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The settings for reading files. They are in the key of each task that reads a file, and so is the file's
-    stamp."""
+    """The settings for reading files. The key of each task that reads a file depends on these settings and on the
+    file's stamp."""
 
     form: str | None
     schema: pa.Schema | None

@@ -69,7 +69,7 @@ def format_of(name: str) -> str:
 
 
 def schema_of(told: pa.Schema | Pairs | None) -> pa.Schema | None:
-    """Return a user's `schema` argument as a pyarrow schema; None if it is None.
+    """Return `told`, a user's `schema` argument, as a pyarrow schema. Return None if `told` is None.
 
     Raises:
         DefinitionError: the argument is neither a schema nor pairs of a name and a type.
@@ -291,7 +291,7 @@ def _parquet(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
 def _longest(opened: Any) -> int:
     """Return the number of values in the longest column of a Parquet file. Values inside lists are counted.
 
-    Nulls count too: a file can hold any number of them in almost no bytes.
+    Nulls are counted too, because a file can have any number of nulls in almost no bytes.
     """
     groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
     lists = [place for place in range(len(opened.schema)) if opened.schema.column(place).max_repetition_level]

@@ -199,7 +199,7 @@ class Walk:
                 hint="correct `at` of `paginate`: it must say where a page names the next one",
             )
         if pages.by == "cursor" or pages.at:  # a `Link` header may be missing on the only page
-            warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was taken for the only one")
+            warn(f"page 1 of `{shown(self._wanted.url)}` has no `{where}`, so it was treated as the only page")
 
     def _total(self, body: Body, number: int) -> int | None:
         """Return how many rows all pages have together, as page `number` reports it at the path `paginate.total`.

@@ -34,7 +34,8 @@ PASSES = 5
 fails."""
 
 FORGOTTEN = 1000
-"""The number of logs that the cursor remembers although they no longer exist, because they may come back packed."""
+"""The cursor remembers at most this many logs that no longer exist, because such a log may come back as a packed
+file."""
 
 _decode_known = msgspec.json.Decoder(list[Known]).decode
 
@@ -88,7 +89,8 @@ def logs(
         files: a pattern of paths that also matches rotated logs, such as `logs/app*.log*`, relative to the project's
             folder or absolute.
         format: the format of a line. `"json"`: an object. `"logfmt"`: `key=value`. `"combined"`: the access log of
-            Apache and nginx. None: `pattern` says it; without a `pattern`, there is one column `line`.
+            Apache and nginx. None: `pattern` describes the line. Without `format` and `pattern`, each line is a text in
+            the column `line`.
         pattern: a regular expression with a named group for each column, in place of `format`. It must match the whole
             line. It is matched by RE2 in time proportional to the line's length. RE2 has no look-around and no back
             references, and its `\d`, `\w` and `\s` match only ASCII.
@@ -115,7 +117,7 @@ def logs(
     look = Look(pattern=files, links=links)
     if look.is_remote:
         raise DefinitionError(
-            "`ingest.logs` reads local folders only", hint="`ingest.files` reads what lies in a bucket"
+            "`ingest.logs` reads local folders only", hint="to read files in a bucket, use `ingest.files`"
         )
     parser_of(format, pattern, times or {})
     if multiline is not None:

@@ -1,9 +1,9 @@
 """Recognizes logs by their content, even if they are renamed, copied, truncated or packed while they are read.
 
-For each log two digests are kept: of its first bytes, and of the last bytes before the offset up to which it was read.
-A file whose bytes at these places have both digests is the same log, whatever its name and packing. The bytes after
-that offset are new. A file that is only the beginning of another log is a copy of that log, perhaps an unfinished one,
-and isn't read.
+For each log, two digests are stored: one of its first bytes, and one of the last bytes before the offset up to which
+the log was read. If a file's bytes at these two places have the same digests, the file is the same log, even if its
+name or its packing has changed. The bytes after that offset are new. A file that is only the beginning of another log
+is a copy of that log, perhaps an unfinished one, and isn't read.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def check_names(schema: Any) -> None:
     except UnicodeDecodeError as error:
         raise SourceError(
             f"the name of a column isn't UTF-8: {error.object[:_SHOWN]!r}",
-            hint="rename it in the database, or create a view there that does",
+            hint="rename it in the database, or create a view in which it has another name",
         ) from error
 
 

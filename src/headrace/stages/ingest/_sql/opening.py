@@ -49,7 +49,7 @@ def filled(url: str, secrets: Mapping[str, str]) -> str:
     """Return a URL with the values of its secrets.
 
     Raises:
-        SourceError: it isn't a URL.
+        SourceError: `url` isn't a URL.
     """
     if not _SCHEME.match(url):
         raise SourceError(
@@ -103,7 +103,7 @@ def file_of(url: str, shown: str, project: Path | None) -> Path:
 
 
 def path_in(url: str, shown: str) -> Path:
-    """Return the path in `sqlite:///relative.db` or `sqlite:////absolute.db`, as it stands there.
+    """Return the path in a URL such as `sqlite:///relative.db` or `sqlite:////absolute.db`, unchanged.
 
     Raises:
         SourceError: the URL names no file.

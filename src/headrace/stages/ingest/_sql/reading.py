@@ -19,9 +19,9 @@ _FROM, _NONE = "headrace_from", "headrace_none"
 def version_of(session: Session, statement: Statement, values: Mapping[str, Any], probe: str | None) -> str | None:
     """Return the version of the data that a query reads; None if it is unknown.
 
-    If `probe` is None, it is the name that the database gives the state of its data (in PostgreSQL, a snapshot's name).
-    Otherwise it is the value of `probe`: an expression over the query's rows (`max(updated_at)`; `count` means
-    `count(*)`), or a separate query.
+    If `probe` is None, the version is the database's own name for the state of its data (in PostgreSQL, a snapshot's
+    name). Otherwise the version is the value of `probe`: an expression over the query's rows (`max(updated_at)`;
+    `count` means `count(*)`), or a separate query.
     """
     seen = session.version() if probe is None else _probed(session, statement, values, probe)
     return None if seen is None else seen + session.reads
@@ -41,9 +41,9 @@ def since(
 ) -> tuple[Statement, dict[str, Any]]:
     """Return a query for the rows whose watermark is at least `mark` or is null, and the values to bind to that query.
 
-    Rows with a null are included because they would never be read otherwise. For SQLite, the null in the query is a
-    bound value: if the column is declared `not null`, SQLite drops a literal `is null` and then scans the whole table
-    instead of an index.
+    Rows with a null are included because they would never be read otherwise. For SQLite, the null is bound as a value
+    and isn't written in the query. If `is null` is written and the column is declared `not null`, SQLite removes this
+    condition, and then scans the whole table in place of an index.
     """
     column = quoted(watermark)
     around = statement.inside("select * from (", f") as headrace_rows where {column} >= ")

@@ -142,11 +142,13 @@ class SqliteSession(Session):
             return list(schema.names)
 
     def fits(self, statement: Statement, values: Mapping[str, Any], schema: Any) -> bool:
-        """Return whether the text columns of `schema` hold only texts in the database, and its bytes columns bytes.
+        """Return whether, in the database, the text columns of `schema` have only texts, and its bytes columns have
+        only bytes.
 
-        The driver turns numbers beside texts into texts, and loses digits. Columns of numbers need no check, because
-        the driver refuses texts there. `typeof` doesn't load the values, so a scan takes a tenth of the read's time.
-        The database runs the query once more, though, so a slow join takes its time twice.
+        If a column has numbers and texts, the driver turns the numbers into texts, and loses digits. Columns of numbers
+        need no check, because the driver refuses texts there. This check takes a tenth of the time of the read, because
+        `typeof` doesn't load the values. But the database runs the query once more, so the time of a slow join is
+        doubled.
         """
         storage = [_storage_of(field.type) for field in schema]
         if not any(storage) or _ABOUT.match(statement.texts[0]):

@@ -34,7 +34,7 @@ HINTS: Hints = (
         "a parameter may be of another type than the column: cast it in the query, such as `:day::date`",
     ),
     (r"no such table|no such column|does not exist|syntax error|incomplete input|near \"", "correct the query"),
-    (r"invalid byte sequence", "the database holds a text that isn't UTF-8: mend it, or `convert_from` its bytes"),
+    (r"invalid byte sequence", "the database holds a text that isn't UTF-8: correct it, or `convert_from` its bytes"),
     (
         r"permission denied|readonly|read-only",
         "the database is opened for reading only; ask for the right to read the tables of the query",

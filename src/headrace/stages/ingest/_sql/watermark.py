@@ -34,7 +34,8 @@ _TEXT = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d(?::\d\d)?))?")
 def highest(column: Any, reached: Any, name: str) -> Any:
     """Return the highest value of a watermark column, or the value reached before (`reached`) if that is higher.
 
-    `column` is a chunked array, and `name` its name in errors. Return None if neither has a value.
+    `column` is a chunked array, and `name` its name in errors. Return None if the column has no value and `reached` is
+    None.
 
     Raises:
         DataError: a row has no watermark, or the column's type has no order.
@@ -60,8 +61,10 @@ def highest(column: Any, reached: Any, name: str) -> Any:
 
 
 def ahead(column: Any, name: str, *, now: dt.datetime) -> str:
-    """Return a warning if the highest watermarks are far above the other watermarks or in the future, or if the highest
-    one is a text that isn't a time although the lowest one is a time. Otherwise return an empty text.
+    """Return a warning if the highest watermarks seem to be wrong; otherwise return an empty text.
+
+    They seem to be wrong if they are far above the other watermarks or in the future. They also seem to be wrong if the
+    highest watermark is a text that isn't a time, and the lowest watermark is a time.
 
     `column` is a chunked array. The next read begins at the highest watermark, so it misses new rows with a lower
     watermark.

@@ -53,7 +53,7 @@ class Work:
         return described(found.append_column(free_name(REASONS, self.taken), reasons), self.taken)
 
     def done(self) -> pa.Table:
-        """Return the rows that stay, as the rules left them."""
+        """Return the rows that stay, after all changes by the rules."""
         return described(self.table, self.taken)
 
     def put_aside(self, rows: Rows, why: str) -> None:

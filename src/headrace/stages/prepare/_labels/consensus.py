@@ -13,14 +13,14 @@ So this module uses the one-step weighted vote of Li and Yu (2014, "Error rate b
 voting for crowdsourcing"), with two changes. Each function is judged by the vote of the *other* functions, so that none
 confirms itself. Functions that are near copies of each other share one vote, and don't judge each other.
 
-The vote of the others is a noisy reference, which draws weights and probabilities towards the middle. If functions
-depend on each other a little, as most do, the probabilities are about right (the log loss on the reviews is 0.45, and
-0.64 with EM). If functions are independent, the probabilities are too cautious.
+The vote of the others is a noisy reference, which makes weights and probabilities less extreme than they should be. If
+functions depend on each other a little, as most do, the probabilities are about right (the log loss on the reviews is
+0.45, and 0.64 with EM). If functions are independent, the probabilities are too cautious.
 
 A vote for a class is judged only as far as another function could have confirmed it. Often, only one function votes for
-a class. If this function were judged like the others, nothing could agree with it, and it would count as worse than
-chance, so that no row got the class. Instead, its votes for the class get the weight that is assumed for each function
-before any votes are looked at.
+a class. If this function were judged like the others, no function could agree with it. It would count as worse than
+chance, and no row would get the class. Instead, its votes for the class get the weight that is assumed for each
+function before any votes are looked at.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Consensus(Noun, frozen=True):
 
 
 def combine(codes: Codes, classes: int, balance: Floats | None = None) -> Consensus:
-    """Return the probabilities of the classes for each row, computed from the votes.
+    """Return the `Consensus` of the votes, which has the probabilities of the classes for each row.
 
     `codes` are the votes, an array of rows by functions: the number of a class, or -1 for an abstention. `balance` has
     the classes' shares in reality. None means equal shares.
@@ -103,7 +103,7 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
 
     0 means no agreement beyond that, and 1 means full agreement. An abstention counts as an answer, so that the
     agreement of functions which vote for only one label is measured too. The formula is that of Cohen's kappa (1960),
-    with one change: the agreement to expect is that of functions that are independent given the class.
+    with one change: the expected agreement is that of two functions that are independent given the class.
     """
     shares = probabilities.mean(axis=0)
     answers = [codes == each for each in range(-1, probabilities.shape[1])]
@@ -118,8 +118,8 @@ def agreement(codes: Codes, probabilities: Floats) -> Floats:
 def majority(codes: Codes, classes: int) -> Floats:
     """Return the plain majority vote as probabilities.
 
-    The class with the most votes has probability 1. If several classes tie, these classes have equal parts. If all
-    functions abstain, all classes have equal parts.
+    The class with the most votes has probability 1. If several classes tie, each of them has the same probability. If
+    all functions abstain, all classes have the same probability.
     """
     counts = np.stack([(codes == each).sum(axis=1) for each in range(classes)], axis=1)
     winners = counts == counts.max(axis=1, keepdims=True)
@@ -141,8 +141,8 @@ def _believed(shares: Floats) -> Floats:
 
     If all classes have equal shares, a vote is right with the probability `TRUST`. A vote for a rarer class has more
     weight, so that it is right with the same probability. Without more weight, a function's votes for a rare class
-    could never give a row this class. A vote for a class with more than an equal share has the same weight as with
-    equal shares, and so is right more often.
+    could never give a row this class. A vote for a class whose share is above an equal share has the same weight as
+    with equal shares, and so is right with a probability above `TRUST`.
     """
     classes = len(shares)
     times = TRUST / (1 - TRUST) * np.maximum(max(classes - 1, 1), (1 - shares) / shares)
@@ -156,8 +156,8 @@ def _judged(votes: np.ndarray[Any, np.dtype[np.int8]], rest: Codes, logits: Floa
 
     `rest` has the votes of the other functions, and `logits` their weighted sum. For each class, the observed
     likelihoods are averaged with `believed`, which has the weight `WEIGHT`. The weight of the observed likelihoods is
-    the number of the function's votes for the class that another function could have confirmed: one that voted on the
-    same row, and that votes for this class on at least one row.
+    the number of the function's votes for the class that another function could have confirmed. A function could have
+    confirmed a vote if it voted on the same row, and voted for the same class on at least one row.
     """
     covered = (rest >= 0).any(axis=1)
     reference = _softmax(logits[covered])

@@ -257,8 +257,8 @@ def _fact(name: str, found: Share) -> Fact:
 def _functions(votes: Votes, consensus: Consensus, truth: np.ndarray[Any, np.dtype[np.int64]] | None) -> Grid:
     """Return a grid with a line for each function.
 
-    A line says how often the function votes, how often other functions vote on the same rows, how often those vote
-    differently, and how often the function is right.
+    A line says how often the function votes, how often other functions vote on the same rows, how often these other
+    functions vote differently, and how often the function is right.
     """
     voted = votes.codes >= 0
     borne = consensus.borne_out(votes.codes)

@@ -23,7 +23,8 @@ chance."""
 IN_ORDER = 0.9
 """The least rank correlation of a sure hint. A few huge values can raise any correlation except a rank correlation."""
 LEFT = 0.1
-"""The largest share of the rows outside the most frequent class that a column may not tell."""
+"""A column predicts the target if the number of wrong predictions is at most this share of the number of rows outside
+the most frequent class."""
 MOST_VALUES = 0.05
 """The largest number of different values in a column, as a share of the rows. A column with more would predict the
 target by accident."""
@@ -31,7 +32,7 @@ Numbers = np.ndarray[Any, Any]
 
 
 class Hint(NamedTuple):
-    """A column from which the target can be read off, and a sentence on how.
+    """A column from which the target can be predicted, and a sentence that says how.
 
     `is_sure` is False if the hint may come from a few rows by chance.
     """
@@ -42,9 +43,9 @@ class Hint(NamedTuple):
 
 
 class Hints(NamedTuple):
-    """What was seen of columns that tell the target.
+    """The hints that were found, and the columns that couldn't be looked at.
 
-    `unread` are the columns of texts, lists and the like with too many different values to be looked at. If no column
+    `unread` are columns of texts, lists and the like that have too many different values to be looked at. If no column
     could be looked at, `why_not` says why.
     """
 
@@ -54,9 +55,10 @@ class Hints(NamedTuple):
 
 
 def label_hints(table: pa.Table, target: str, left_out: tuple[str, ...]) -> Hints:
-    """Return a hint for each column from which the target can be read off. A hint proves nothing.
+    """Return a hint for each column from which the target can be predicted. A hint isn't a proof.
 
-    Of a table with 100,000 rows or more, every second, third, ... row is used, so that 50,000 to 100,000 are left.
+    Of a table with 100,000 rows or more, only every second, third, ... row is used, so that 50,000 to 100,000 rows are
+    looked at.
     """
     step = max(1, len(table) // LOOKED_AT)
     some = rows_at(table, np.arange(0, len(table), step)) if step > 1 else table
@@ -92,10 +94,11 @@ def _told(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _hint(column: pa.ChunkedArray, values: Numbers, labels: Numbers, target: Numbers | None) -> tuple[str, bool] | None:
-    """Return a sentence on how a column tells the target, or an empty text. If the column has many different values of
-    a type that can't be looked at, return None.
+    """Return a sentence that says how a column predicts the target, and whether the hint is sure. The sentence is empty
+    if the column doesn't predict the target. Return None if the column can't be looked at: it has many different
+    values, and they can't be converted to numbers.
 
-    The returned boolean is False if a few rows may be the only reason for the sentence.
+    The hint isn't sure if it may come from a few rows by chance.
     """
     if column.null_count:
         gaps = column.is_valid().to_numpy()
@@ -146,8 +149,10 @@ def _guess(labels: Numbers) -> float:
 
 
 def _tells(values: Numbers, labels: Numbers) -> bool:
-    """Return whether values tell the labels: nearly all rows have the label of most rows with their value, and nearly
-    all of those that don't have the most frequent label. (Where other labels are rare, nearly all rows have it.)"""
+    """Return whether values predict the labels. For each value, the most frequent label among its rows is predicted.
+    This prediction may be wrong for at most the share `1 - SURE` of all rows. It may also be wrong for at most as many
+    rows as the share `LEFT` of the rows outside the most frequent class. The second limit matters if the other labels
+    are rare: a prediction that is always the most frequent label is then wrong for few rows."""
     wrong = 1 - _purity(values, labels)
     return wrong <= 1 - SURE and wrong <= LEFT * (1 - _guess(labels))
 
@@ -170,8 +175,8 @@ def _area(scores: Numbers, positive: Numbers) -> float:
 
 
 def _apart(numbers: Numbers, classes: Numbers) -> float:
-    """Return the share of rows that are right if each class gets a range of the numbers, as wide as the class has rows.
-    The ranges are in the order of the classes' middle ranks."""
+    """Return the share of rows whose class is predicted right by ranges of numbers. Each class gets one range, with as
+    many rows in it as the class has. The ranges are in the order of the classes' median ranks."""
     order = np.random.default_rng(0).permutation(len(numbers))  # so that equal numbers are in no order
     order = order[np.argsort(numbers[order], kind="stable")]
     places = np.empty(len(order))

@@ -15,7 +15,8 @@ from headrace.stages.prepare._split.parts import LEFT_OUT, STRIP
 from headrace.stages.tables import engine
 
 FEW = 10
-"""Whole numbers with at most this many different values are codes: they are equal or not, but never near."""
+"""If a column of whole numbers has at most this many different values, its numbers are codes. Codes are never near each
+other: they are equal or different."""
 SLIGHT = 1e-4
 """If at most this share of the rows is equal or near to others, there is a warning and no error, since results hardly
 change."""
@@ -108,8 +109,8 @@ def of_digests(
 ) -> Leak:
     """Return the leaks among rows with the same digest.
 
-    With `anyway`, rows may have the same digest without a leak. Then the result is marked as not judged if there are
-    fewer different digests than half the number of compared rows.
+    `anyway` is True if rows may have the same digest without a leak. The result is then marked as not judged if the
+    number of different digests is less than half the number of compared rows.
     """
     found = crossing(digests, parts, there)
     judged = not anyway or found.different >= DISTINCT
@@ -228,10 +229,11 @@ def _is_measured(column: pa.ChunkedArray) -> bool:
 
 
 def _beyond_chance(leak: Leak, table: pa.Table, names: Sequence[str], parts: Numbers, *, near: bool = False) -> Leak:
-    """Return the leak, marked as not judged unless there are clearly more equal rows than would be expected by chance.
+    """Return the leak. It is marked as not judged if the number of equal rows isn't clearly above the number expected
+    by chance.
 
     The expected number is estimated once for each column: the number of pairs that are equal in all other columns,
-    times the odds that two values of the column are equal. The largest of these estimates counts.
+    multiplied by the odds that two values of the column are equal. The largest of these estimates counts.
     """
     if len(names) > MANY:
         return leak

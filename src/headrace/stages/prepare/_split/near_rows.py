@@ -29,8 +29,8 @@ TOLERANCE = 0.02
 Far from the column's middle, they may differ by this share of their distance from the middle.
 """
 WIDEST, CELL = 128.0, 8.0
-"""The widest cells of a grid, and the narrowest cells that miss hardly any near pair. Both are measured in
-tolerances."""
+"""The width of the widest cells of a grid, and the width of the narrowest cells that miss hardly any near pair. The
+unit of both is the tolerance."""
 FINEST = CELL / 256
 GRIDS, MANY_ROWS, FEWER_GRIDS = 8, 1_000_000, 2
 """The number of grids. With more than `MANY_ROWS` rows there are only `FEWER_GRIDS` grids, and some pairs aren't found.
@@ -49,9 +49,9 @@ MANY_BY_CHANCE = 100
 """If more pairs than this are expected by chance, three times as many are surely no accident, so no probability is
 computed."""
 TIMES = 3.0
-"""Near pairs count only if there are at least this many times as many as would be expected by chance.
+"""Near pairs count only if their number is at least `TIMES` times the number expected by chance.
 
-The estimate of the expected number may be wrong by such a factor.
+The estimate of the expected number may be wrong by a factor of this size.
 """
 ENOUGH = 100
 """The number of pairs falls as a power of their distance. This power is measured at the smallest distance within which
@@ -66,10 +66,10 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 class Near(NamedTuple):
     """Rows of later parts that are near to rows of earlier parts.
 
-    There are no rows unless clearly more pairs are near than chance alone would make. `rows` are rows of later parts,
-    and `others` has a near row of an earlier part for each of them. `earlier` are all rows of earlier parts that are
-    near to a row of a later part. `found` is the number of near pairs, and `chance` is about the number that chance
-    alone would make. `within` is the tolerance in words.
+    The three arrays of rows are empty if the number of near pairs isn't clearly above the number that chance alone
+    would make. `rows` are rows of later parts, and `others` has a near row of an earlier part for each of them.
+    `earlier` are all rows of earlier parts that are near to a row of a later part. `found` is the number of near pairs,
+    and `chance` is about the number that chance alone would make. `within` is the tolerance in words.
     """
 
     rows: Numbers
@@ -150,8 +150,9 @@ class _Pool(NamedTuple):
     """Pairs of rows with the distances of their numbers.
 
     `distance` is, for each pair, the largest distance in columns whose tolerance isn't a step. `stepped` is the largest
-    distance in columns whose tolerance is a step. `weight` is the number of pairs that a pair stands for. An estimate
-    that has too few pairs also uses pairs that are farther apart, but only up to the distance `reach`.
+    distance in columns whose tolerance is a step. `weight` is, for each pair, the estimated number of pairs that it
+    represents, since not all pairs are looked at. An estimate that has too few pairs also uses pairs that are farther
+    apart, but only up to the distance `reach`.
     """
 
     distance: Numbers
@@ -195,14 +196,17 @@ class _Rung(NamedTuple):
 
 
 def _rungs(pools: tuple[_Pool, _Pool], columns: _Apart, has_steps: bool, top: float) -> Iterator[_Rung]:
-    """Yield the tolerances to try, with their pairs: the widest first, and at last 0.
+    """Yield the tolerances to try, each with the pairs within it: the widest tolerance first, and 0 last.
 
     The tolerance of some columns may be a step: from one whole number to the next. If there are other columns too, each
-    tolerance of those is tried twice: once with the step, and once with equal numbers in the columns with a step. The
-    first pool has pairs of rows that are equal in all columns without numbers. The second pool has pairs of any rows.
-    The number of pairs to expect by chance is estimated from the second pool if the first has too few pairs. It is
-    never less than for equal numbers in the columns with a step, since those pairs are among them: if a column is the
-    product of such a column and another, the nearest pairs are all of that kind.
+    tolerance of the other columns is tried twice: once with numbers that may differ by the step, and once with equal
+    numbers in the columns with a step.
+
+    The first pool has pairs of rows that are equal in all columns without numbers. The second pool has pairs of any
+    rows. The number of pairs to expect by chance is estimated from the first pool, or from the second pool if the first
+    has too few pairs. The estimate with the step is never less than the estimate with equal numbers, because pairs with
+    equal numbers are within the step too. This matters if a column is the product of a column with a step and another
+    column: the nearest pairs then have equal numbers in the column with a step.
     """
     mixed = bool(columns.steps.any())
     only_steps = has_steps and not mixed
@@ -352,8 +356,9 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
     First, pairs are used that are farther apart in the numbers whose tolerance isn't a step. If there are too few such
     pairs, pairs that are farther apart in any number are used. If these are too few as well, the second pool is used:
-    random pairs of rows, which may also differ in the columns without numbers. The largest of these estimates counts: a
-    column may follow from whole numbers, so that it is equal wherever they are, however different it is a step away.
+    random pairs of rows, which may also differ in the columns without numbers. The largest of these estimates is
+    returned, because an estimate may be too low. For example, a column may be computed from whole numbers: it is equal
+    wherever these numbers are equal, and may be very different where they differ by a step.
     """
     pool, rare = pools
     largest = 0.0
@@ -366,8 +371,9 @@ def _from_farther(pools: tuple[_Pool, _Pool], columns: _Apart, small: _Limits) -
 
 
 def _from_pairs(pairs: _Pool, columns: _Apart, small: _Limits, *, fixed: bool) -> tuple[float, int]:
-    """Return the number of pairs to expect by chance within the limits `small`, and the number of pairs that are
-    farther apart, from which it was estimated. With `fixed`, these are not farther apart in columns with a step."""
+    """Return the number of pairs to expect by chance within the limits `small`, and the number of pairs from which it
+    was estimated. These pairs are farther apart than `small`. With `fixed`, they are not farther apart in columns with
+    a step."""
     inside = pairs.within(small)
     radius = small.scale or 2**-6
     while True:
@@ -383,14 +389,14 @@ def _from_pairs(pairs: _Pool, columns: _Apart, small: _Limits, *, fixed: bool) -
 
 
 def _extrapolated(counts: tuple[float, float], doubt: float, columns: _Apart, limits: Sequence[_Limits]) -> float:
-    """Return the number of pairs to expect by chance within the first of the `limits`, from `counts` of pairs within
-    the two wider limits.
+    """Return the number of pairs to expect by chance within the first of three `limits`. `counts` are the numbers of
+    pairs within the second and the third limits, which are wider.
 
     Each column has a share: the share of random pairs within the limit. As the limits shrink, the number of pairs falls
     as a power of the product of these shares. The power is 1 if the columns are independent, and 1/2 if each column
-    follows from another. The number is taken to fall at least as fast as the share of each column in which few random
-    pairs have equal numbers. Within the first limits, one row of a pair may be a copy of the other. So the count
-    of these pairs isn't used: the number to expect by chance is found by iteration.
+    follows from another. The number is assumed to fall at least as fast as the share of each column in which few random
+    pairs have equal numbers. If a pair is within the first limits, one of its rows may be a copy of the other. So
+    `counts` doesn't include these pairs, and the number to expect by chance is found by iteration.
     """
     inner, outer = counts
     small, middle, large = (columns.shares(each) for each in limits)

@@ -53,8 +53,8 @@ def report_of(
 ) -> Report:
     """Return the report of a split.
 
-    If the boundaries between the parts are times that come from shares, `offered` is an argument `until` that fixes
-    them, as it is written in code. Otherwise `offered` is empty. `wanted` says which parts should have rows. `hints`
+    If the boundaries between the parts are times that come from the shares, `offered` is the code of an argument
+    `until` that fixes these times. Otherwise `offered` is empty. `wanted` says which parts should have rows. `hints`
     says which columns predict the target by themselves.
     """
     sizes = np.bincount(parts, minlength=LEFT_OUT + 1)
@@ -126,7 +126,7 @@ def lacks(table: pa.Table, parts: Numbers, target: str) -> list[str] | None:
 
 
 def _counted(column: pa.ChunkedArray, parts: Numbers) -> list[tuple[Any, Numbers]]:
-    """Return each value of a column with its number of rows in each part; missing values count under None.
+    """Return each value of a column with its number of rows in each part. Missing values are counted as the value None.
 
     The list is empty if the column has too many values.
     """

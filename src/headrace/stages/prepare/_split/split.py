@@ -201,7 +201,7 @@ def _warn_of_target(table: pa.Table, parts: Numbers, by: By, target: str, roles:
 
 
 def _until(table: pa.Table, ends: Sequence[Any], time: str) -> str:
-    """Return the argument `until` that fixes the boundaries `ends`, as it is written in code."""
+    """Return the code of an argument `until` that fixes the boundaries `ends`."""
     timed = not pa.types.is_integer(kind := table.schema.field(time).type) and not pa.types.is_floating(kind)
     told = (f'"{each}"' if timed else each for each in written(table, ends, time))
     return f"until=({', '.join(told)})"
@@ -214,7 +214,9 @@ def _times(until: str | date | float | Sequence[Any]) -> Sequence[Any]:
 
 def _check_order(ends: Sequence[Any]) -> None:
     if ends and ends[0] > ends[-1]:
-        raise UsageError("`until` goes back in time", hint="give when `valid` begins first")
+        raise UsageError(
+            "the times in `until` are in the wrong order", hint="give when `valid` begins, and then when `test` begins"
+        )
 
 
 def _check(table: pa.Table, roles: Roles) -> None:

@@ -15,7 +15,7 @@ GGUF = ".gguf"
 
 
 def installed(name: str) -> Path:
-    """Return the path that a name stands for: an existing path, or a folder in an installed package (`package/folder`).
+    """Return the path with this name: an existing path, or a folder in an installed package (`package/folder`).
 
     The package is not imported.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -88,3 +90,72 @@ def test_a_request_that_nobody_can_read_goes_as_a_whole_and_is_counted() -> None
     left = without(table, mask)
     assert [each["customer"] for each in left.column("input").to_pylist()] == ["bob", "carol"] * 2
     assert not about(left, erasure("anna")).mask.any()
+
+
+FAR = pa.array([2**60, 1], pa.timestamp("s"))
+"""A time that Python doesn't have."""
+STRANGE = {
+    "views": pa.array(["anna", "bob"], pa.string_view()),
+    "views of bytes": pa.array([b"anna", b"bob"], pa.binary_view()),
+    "halves": pa.array(np.array([1, 2], np.float16)),
+    "far times": FAR,
+    "lists of far times": pa.array([[2**60], [1]], pa.list_(pa.timestamp("s"))),
+    "maps": pa.array([[("customer", "anna"), ("customer", "x")], []], pa.map_(pa.string(), pa.string())),
+    "maps of far times": pa.array([[("a", 2**60)], [("a", 1)]], pa.map_(pa.string(), pa.timestamp("s"))),
+    "maps of structs": pa.array([[({"a": 1}, 1)], []], pa.map_(pa.struct([("a", pa.int64())]), pa.int64())),
+    "maps of lists": pa.array([[([1], 1)], [([2], 2)]], pa.map_(pa.list_(pa.int64()), pa.int64())),
+}
+
+
+def of_two_clients(**columns: Any) -> Answered:
+    """Return the answers to a request of two rows."""
+    answers = stream_of(pa.table({"predicted": [0.5, 0.5]}))
+    return replace(answered(count=2), form="arrow", given=stream_of(pa.table(columns)), answers=answers)
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("name", ["customer", "beside"])
+def test_a_column_of_any_type_that_clients_may_send_hides_nobody_and_stops_nothing(kind: str, name: str) -> None:
+    columns = {"customer": ["anna", "bob"], "x": [1.0, 2.0]} | {name: STRANGE[kind]}
+    table = part_of(of_two_clients(**columns))
+    mask, _ = about(table, erasure("anna"))
+    assert mask.tolist() == [name == "beside" or kind in ("views", "views of bytes", "maps"), False]
+    assert len(without(table, np.array([True, False]))) == 1
+
+
+def test_a_map_inside_of_a_map_is_searched_too() -> None:
+    kind = pa.map_(pa.string(), pa.map_(pa.string(), pa.string()))
+    maps = pa.array([[("a", [("customer", "anna"), ("x", "y")])], [("a", [("customer", "bob")])]], kind)
+    assert about(part_of(of_two_clients(m=maps)), erasure("anna")).mask.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("ids", [[1, 2], ["a", "b"]])
+def test_a_client_s_columns_that_look_like_those_of_a_log_are_its_rows(ids: list[Any]) -> None:
+    inside = pa.array([{UNREAD: b"hello"}] * 2, pa.struct([(UNREAD, pa.binary())]))
+    rows = [pa.array(["anna", "bob"]), pa.array(ids), inside, inside]
+    given = stream_of(pa.table(rows, names=["customer", "id", "input", "input"]))
+    table = part_of(replace(of_two_clients(x=[1.0, 2.0]), given=given))
+    mask, doubtful = about(table, erasure("anna"))
+    assert (mask.tolist(), doubtful.any()) == ([True, False], False)
+    (left,) = requests(without(table, mask))
+    content = left.content()
+    assert isinstance(content, pa.Table)
+    assert content.column(0).to_pylist() == ["bob"]
+
+
+def test_a_client_s_column_that_is_called_like_unread_bytes_is_not_taken_for_them() -> None:
+    table = part_of(of_two_clients(**{"customer": ["carol", "bob"], UNREAD: pa.array([b"q", b"r"])}))
+    assert not about(table, erasure("anna")).mask.any()
+    assert about(table, erasure("bob")).mask.tolist() == [False, True]
+
+
+def test_requests_that_came_after_an_erasure_are_not_unpacked_for_it() -> None:
+    table = part_of(of_two_clients(**{"customer": ["anna", "bob"], UNREAD: pa.array([b"q", b"r"])}))
+    calls: list[str] = []
+    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        masks = [about(table, erasure("anna", at=at)).mask.tolist() for at in (1_000.0, 0.0)]
+    finally:
+        sys.setprofile(None)
+    assert masks == [[True, False], [False, False]]
+    assert (calls.count("about"), calls.count("content")) == (2, 1)

@@ -34,6 +34,9 @@ TABLE = pa.table(
         "null": pa.nulls(4),
     }
 )
+VIEW = TABLE.column_names.index("view")
+SOUND = TABLE.set_column(VIEW, "view", TABLE.column("view").cast(pa.string()))
+"""The same table, as it is read: views are texts."""
 
 
 def packed(table: pa.Table, compression: str | None) -> bytes:
@@ -67,8 +70,8 @@ def mutated(data: bytes, rounds: int) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
 def test_a_sound_stream_is_read(compression: str | None) -> None:
-    assert table_in(packed(TABLE, compression)).equals(TABLE)
-    assert table_in(stream_of(TABLE)).equals(TABLE)
+    assert table_in(packed(TABLE, compression)).equals(SOUND)
+    assert table_in(stream_of(TABLE)).equals(SOUND)
     assert table_in(stream_of(TABLE.slice(1, 0))).num_rows == 0
 
 

@@ -25,10 +25,13 @@ _BITS = 8
 """The most values that one byte may hold."""
 _WIDEST = 32
 """How many bytes the widest value of a fixed width has."""
+_VIEWED = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+"""For each type of views, the type of the same values without views."""
 
 
 def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
-    """Return the table in a stream that isn't trusted, after checking it.
+    """Return the table in a stream that isn't trusted, after checking it. Views become texts and bytes, because Arrow
+    can't take or filter views.
 
     Raises:
         DataError: the bytes are no stream of Arrow, contradict each other, unpack to more than `most_bytes`, or have
@@ -58,6 +61,9 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
                 f"the values of column `{name}` take {size:,} bytes, since rows share values",
                 hint=f"send at most {most_bytes:,} bytes at once",
             )
+    for place, field in enumerate(table.schema):
+        if (kind := _VIEWED.get(field.type)) is not None:
+            table = table.set_column(place, field.with_type(kind), table.column(place).cast(kind))
     return table
 
 

@@ -56,6 +56,13 @@ def _names(name: str, kind: pa.DataType) -> Iterator[tuple[str, bool]]:
 
 
 def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
+    try:
+        return _about_in_bulk(array, name, erasure)
+    except pa.ArrowNotImplementedError:  # Arrow compares no halves of floats, say
+        return _each(array, lambda value: _is_in({name: value}, erasure))
+
+
+def _about_in_bulk(array: pa.Array, name: str, erasure: Erasure) -> Mask:
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _about(array.dictionary_decode(), name, erasure)
@@ -66,7 +73,7 @@ def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
         for place, inner in enumerate(array.flatten()):
             found |= _about(inner, kind.field(place).name, erasure)
     elif pa.types.is_map(kind):
-        found |= _each(array, lambda value: _is_in(dict(value), erasure))
+        found |= _each(array, lambda value: _is_in(value, erasure))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner = _about(pc.list_flatten(array), name, erasure)
         found[np.asarray(pc.list_parent_indices(array))[inner]] = True
@@ -84,16 +91,24 @@ def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
 
 
 def _each(array: pa.Array, is_about: Callable[[Any], bool]) -> Mask:
-    return np.array([value.is_valid and is_about(value.as_py()) for value in array], np.bool_)
+    return np.array([value.is_valid and is_about(_plain(value)) for value in array], np.bool_)
+
+
+def _plain(value: pa.Scalar) -> Any:
+    """Return a value as Python has it, with numbers for times that Python doesn't have. A map is a list of pairs."""
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        if isinstance(value, pa.StructScalar):
+            return {name: _plain(inner) for name, inner in value.items()}
+        if isinstance(value, pa.MapScalar):
+            return [tuple(_plain(each).values()) for each in value.values]
+        return [_plain(each) for each in value.values] if isinstance(value, pa.ListScalar) else value.value
 
 
 def text_of(value: pa.Scalar) -> str:
-    """Return a value as the text that is compared with the person's value. Arrow makes the text of a time that Python
-    can't represent."""
-    try:
-        found = value.as_py()
-    except (ValueError, OverflowError):
-        return str(value)
+    """Return a value as the text that is compared with the person's value."""
+    found = _plain(value)
     return found.decode("utf-8", "surrogateescape") if isinstance(found, bytes) else key_text(found)
 
 
@@ -118,7 +133,8 @@ def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Erasure) -> bool:
 
 
 def _is_in(value: object, erasure: Erasure) -> bool:
-    """Return whether a JSON value is or contains an object about the person."""
+    """Return whether a JSON value is or contains an object about the person. A pair of a map counts as an object with
+    one field."""
     rest = [value]
     while rest:
         match rest.pop():
@@ -128,6 +144,9 @@ def _is_in(value: object, erasure: Erasure) -> bool:
                 rest += fields.values()
             case list() as values:
                 rest += values
+            case tuple() as pair:
+                key, inner = pair
+                rest += [{key: inner}] if isinstance(key, str) else [key, inner]
             case _:
                 pass
     return False
@@ -166,8 +185,14 @@ def about(table: pa.Table, erasure: Erasure) -> About:
 
     All rows of a request that can't be read are included, since they may be about the person. If a request is about the
     person and its answers can't be read, all its rows are included too, because single answers can't be taken out.
+
+    Requests that came after the erasure aren't searched, because each minute of the log is checked against all
+    erasures.
     """
-    unread = requests(table)
+    old = table.column("at").cast(pa.int64()).to_numpy() <= round(erasure.until * 1e6)
+    if not old.any():
+        return About(old, old)
+    unread = [each for each in requests(table) if old[each.first]]
     mask = rows_about(bare(table) if unread else table, erasure)
     unreadable = list[Request]()
     for each in unread:
@@ -178,9 +203,7 @@ def about(table: pa.Table, erasure: Erasure) -> About:
     sure = mask.copy()
     for each in unreadable:  # those of the column `input` are the first
         mask[each.first : each.end] |= each.column == "input" or mask[each.first : each.end].any()
-    if mask.any():
-        at = table.column("at").cast(pa.int64()).to_numpy()
-        mask &= at <= round(erasure.until * 1e6)
+    mask &= old
     return About(mask, mask & ~sure)
 
 
@@ -216,7 +239,11 @@ def without(table: pa.Table, mask: Mask) -> pa.Table:
     unread = [each for each in requests(table) if mask[each.first : each.end].any()]
     kept = {each: np.flatnonzero(~mask[each.first : each.end]) for each in unread}
     data = {(each.column, each.first + int(rows[0])): _bytes_of(each, rows) for each, rows in kept.items() if len(rows)}
-    left = with_bytes(table, data).filter(pa.array(~mask))
+    return _filtered(with_bytes(table, data), mask)
+
+
+def _filtered(table: pa.Table, mask: Mask) -> pa.Table:
+    left = table.filter(pa.array(~mask))
     columns = [pa.chunked_array(map(_compact, column.chunks), column.type) for column in left.columns]
     return pa.Table.from_arrays(columns, schema=left.schema)
 
@@ -234,7 +261,7 @@ def _bytes_of(request: Request, rows: np.ndarray[Any, np.dtype[np.intp]]) -> byt
         return b"[" + b",".join(bytes(content[row]) for row in rows) + b"]"
     mask = np.ones(len(content), np.bool_)
     mask[rows] = False
-    return stream_of(without(content, mask), "zstd")
+    return stream_of(_filtered(content, mask), "zstd")  # a client made it, so bytes in it are no requests
 
 
 def _compact(array: pa.Array) -> pa.Array:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
+from types import FrameType
 
 import msgspec
 import pytest
@@ -233,3 +236,24 @@ def test_an_import_leaves_out_what_was_erased_here(ledger: Ledger, store: Folder
             found = Importer(ledger, archive, store, lease).bring(backups.blobs)
     assert (found.blobs, found.lacking) == (0, ())
     assert store.size(before.digest, before.nonce or "") is None
+
+
+def test_what_sealing_records_while_an_erasure_says_more_is_not_lost(ledger: Ledger) -> None:
+    erasures.begin(ledger, ANNA)
+    sealed = {ANNA.id: Spared(known=frozenset(), fresh=frozenset({"a"}), since=NOW)}
+    seals = Thread(target=lambda: record(ledger, [], spared=sealed))
+
+    def meanwhile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_tell":  # what the row says was read, and isn't written yet
+            sys.setprofile(None)
+            seals.start()
+            seals.join(1.0)  # it waits until the other has written
+
+    with closing(ledger.connect()) as db:
+        sys.setprofile(meanwhile)
+        try:
+            erasures.tell(db, ANNA, below=["a model"], unread=())
+        finally:
+            sys.setprofile(None)
+        seals.join()
+        assert erasures.told_in(erasures.rows(db)[0]) == Told(below=("a model",), digests=("a",))

@@ -301,6 +301,7 @@ def tell(
     couldn't be searched. Return what the erasure has erased."""
 
     def work() -> Told:
+        db.execute(db.sql.LOCK_PREDICTIONS)  # whoever seals records more of it
         before = told(db, erasure)
         after = replace(
             before,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from headrace.ledger.upkeep.merge import Moves, moved, moved_event
 from headrace.run.events import decode_event, encode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
+from headrace.spec.noun import UNREADABLE
 
 PART = BY_TABLE["erased"].part
 """The part of an archive that has the erased generations."""
@@ -39,18 +40,24 @@ def erased_in(archive: Archive) -> Iterator[Generation]:
             yield values["digest"], values["nonce"]
 
 
-def refs_in(archive: Archive) -> Iterator[Ref]:
-    """Yield all artifacts that an archive's rows name, and those inside of them. One may be yielded many times."""
+def refs_in(archive: Archive) -> Iterator[tuple[str, Mapping[str, Any], Ref]]:
+    """Yield all artifacts that an archive's rows name, and those inside of them, each with the row's table and values.
+    One may be yielded many times. Rows that can't be read are left out."""
     names, shape = columns(), shapes(archive)
     for part in [*archive.runs(), RESULTS, *PARTS]:
         for table, row in archive.rows(part):
-            if table not in names:
-                continue
-            values = dict(zip(names[table], shape[table].values(row), strict=True))
-            outs = [values[name] for name in _ARTIFACTS.get(table, ()) if values[name] is not None]
-            refs = [*map(decode_ref, outs), *(kept_by(decode_event(values["body"])) if table == "events" else ())]
-            for ref in refs:
-                yield from within(ref)
+            if table in names:
+                values = dict(zip(names[table], shape[table].values(row), strict=True))
+                yield from ((table, values, each) for ref in _refs(table, values) for each in within(ref))
+
+
+def _refs(table: str, values: Mapping[str, Any]) -> list[Ref]:
+    try:
+        if table == "events":
+            return kept_by(decode_event(values["body"]))
+        return [decode_ref(values[name]) for name in _ARTIFACTS.get(table, ()) if values[name] is not None]
+    except UNREADABLE:  # `headrace fsck` reports it
+        return []
 
 
 def scrubbing(gone: Set[Generation]) -> Scrubbing:

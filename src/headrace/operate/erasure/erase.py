@@ -193,6 +193,7 @@ class _Erasing:
         self._digests = set(told.digests)  # of the ids of erased predictions
         self._old = set[str]()  # digests of old parts of the log, and of tables that consist of them
         self._past = set[str]()  # digests of what was erased before, and of tables that consist of it
+        self._searched = set[str]()  # digests of the tables that were searched
 
     def work(self) -> Erased:
         """Do all steps, and return what was erased."""
@@ -208,13 +209,16 @@ class _Erasing:
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
             self._old.update(row.digest for row in rows if row.what.startswith(PART))
             self._past.update(row.digest for row in rows)
-            found = self._tables(db, lease)
-            tables, below = self._below(found)
-            if self._is_dry:
-                return self._result(told, [*(each.what for each in found), *tables], below)
-            erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread)
-            if found:
+            while True:  # a run may have made more of the found ones, before they were marked
+                found = self._tables(db, lease)
+                tables, below = self._below(found)
+                if self._is_dry:
+                    return self._result(told, [*(each.what for each in found), *tables], below)
+                erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread)
+                if not found:
+                    break
                 erasures.erase(db, self._erasure, [(ref, each.what) for each in found for ref in each.refs])
+                self._past.update(each.digest for each in found)
             self._clear(db, lease)
             if not self._left and not erasures.complete(db, self._erasure, self._digests, ledger.now()):
                 self._leave("more of the person's predictions were sealed meanwhile, and may have labels")
@@ -321,14 +325,16 @@ class _Erasing:
     # -- tables ---------------------------------------------------------------------------------------------------
 
     def _tables(self, db: Database, lease: Lease) -> list[search.Found]:
-        """Return the tables that hold the person, without the parts of logs."""
+        """Return the tables that hold the person, without the parts of logs and the tables that were searched
+        before."""
         for run in self._driven(db) if not self._is_dry else ():
             self._leave(f"run `{run}` is active: it may still make a table that holds the person")
         places, holding = stores(self._project), []
         every, whole = search.tables(db, records.runs(db), self._old | self._past, lease.renew)
         self._past |= whole.keys()
         self._old |= {digest for digest, parts in whole.items() if parts & self._old}
-        for found in every:
+        for found in (each for each in every if each.digest not in self._searched):
+            self._searched.add(found.digest)
             lease.renew()
             try:
                 if search.holds(found, self._erasure, places, self._codecs):

@@ -1,0 +1,149 @@
+"""Tables with a person go, whoever made them and wherever they lie: made meanwhile, or only in older snapshots."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from msgspec.structs import replace
+
+from headrace.inspect.endpoints.predictions import prediction_log
+from headrace.inspect.views import read
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.erasure.erase import resume
+from headrace.operate.upkeep.backup import back_up, restore, snapshots
+from headrace.operate.upkeep.upkeep import Keep, collect
+from headrace.project.project import Project
+from headrace.project.state import open_ledger
+from headrace.spec.endpoint import CLOCKS_S
+from tests.operate.test_erase import ANNA, NO_PROGRESS, PATIENCE_S, customers, files_with, load, log, of
+from tests.projects import Project as Folder
+from tests.projects import lent
+from tests.serve.predictions.samples import answered
+
+PIPELINES = """
+import pyarrow as pa
+
+import headrace as hr
+
+
+@hr.stage
+def made(first: str, last: str) -> pa.Table:
+    return pa.table({"customer": [f"{first}-{last}"] * 1_000})
+
+
+@hr.stage
+def equal(first: str, last: str) -> pa.Table:
+    return pa.table({"customer": [f"{first}-{last}"] * 1_000})
+
+
+@hr.stage
+def beside(table: pa.Table) -> pa.Table:
+    return table.append_column("x", [[1] * len(table)])
+
+
+@hr.pipeline
+def first() -> None:
+    made("anna", "7f3a9c")
+
+
+@hr.pipeline
+def second() -> None:
+    equal("anna", "7f3a9c")
+
+
+@hr.pipeline
+def after() -> None:
+    beside(made("anna", "7f3a9c"))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    """A project whose endpoint has a log."""
+    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as lended:
+        lended.write("pipelines.py", PIPELINES)
+        log(load(lended.root), ["bob"])
+        seal_predictions(load(lended.root))
+        yield lended
+
+
+def run(folder: Folder, *names: str) -> Project:
+    for name in names:
+        done = folder.headrace("run", name)
+        assert done.code == 0, done
+    return load(folder.root)
+
+
+def save(project: Project, backup: Path) -> str:
+    return back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot.name
+
+
+def test_a_table_that_a_run_makes_between_the_search_and_the_erasure_goes_too(folder: Folder) -> None:
+    project = run(folder, "first")
+
+    def begin(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == "_below" and code.co_filename.endswith("erase.py"):
+            sys.setprofile(None)
+            run(folder, "after")
+
+    sys.setprofile(begin)
+    try:
+        done = of(project)
+    finally:
+        sys.setprofile(None)
+    assert done.waits == ()
+    assert any("task `beside`" in each for each in done.tables), done
+    assert files_with(project.root) == []
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert again.tables == done.tables
+
+
+def test_an_equal_copy_that_only_an_older_snapshot_has_is_erased_from_it(folder: Folder, tmp_path: Path) -> None:
+    project, backup = run(folder, "first", "second"), tmp_path / "backup"
+    save(project, backup)
+    collect(project, Keep(), dry_run=False)
+    assert of(project).waits == ()
+    save(project, backup)
+    assert files_with(backup) == []
+
+
+def test_an_event_that_nobody_can_read_keeps_no_backup_from_being_made(folder: Folder, tmp_path: Path) -> None:
+    project, backup = run(folder, "first"), tmp_path / "backup"
+    assert of(project).waits == ()
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db:
+        db.execute("UPDATE events SET body = x'c1' WHERE seq = 1")
+    save(project, backup)
+    save(project, backup)
+
+
+def test_a_part_of_a_log_that_only_another_snapshot_has_is_kept_if_it_is_newer_than_the_erasure(
+    folder: Folder, tmp_path: Path
+) -> None:
+    project, backup = load(folder.root), tmp_path / "backup"
+    assert of(project).waits == ()
+    save(project, backup)
+    with read(project) as found:
+        at = found.erasures()[0].at + CLOCKS_S + 1
+    logs = prediction_log(project)
+    writer = logs.writer(lambda _: None)
+    for number, customer in enumerate((ANNA, "carol")):
+        given = b'[{"customer": "%s", "x": 1}]' % customer.encode()
+        writer.log(replace(answered(number, given=given), endpoint="rents", version="rents:1", at=at), None)
+    assert writer.close(PATIENCE_S)
+    logs.close()
+    assert seal_predictions(project) == 2
+    save(project, backup)
+    for number in range(2):  # a project that goes on from the first snapshot, and one from the second
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "headrace.toml").write_text('[project]\nname = "project"\n')
+        name = snapshots(project, str(backup))[number].name
+        restore(load(place), str(backup), name=name, merge=False, **NO_PROGRESS)
+        save(load(place), backup)
+    assert customers(load(tmp_path / "1")) == [ANNA, "bob", "carol"]

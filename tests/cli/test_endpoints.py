@@ -171,9 +171,9 @@ def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("route", "delays:2"), 2, "it isn't said how much the version gets"),
+        (("route", "delays:2"), 2, "the share of the version is missing"),
         (("route", "delays:2", "--share", "0.1", "--shadow"), 2, "exclude each other"),
-        (("route", "delays:2", "--shadow", "--as", "x"), 2, "a shadow has no other name"),
+        (("route", "delays:2", "--shadow", "--as", "x"), 2, "the variant of a shadow is always called `shadow`"),
         (("route", "delays:2", "--share", "1.5"), 2, "1.5 of the requests"),
         (("route", "delays:2", "--share", "-0.5"), 2, "a share is from 0 to 1"),
         (("route", "delays:2", "--share", "nan"), 2, "a share is from 0 to 1"),

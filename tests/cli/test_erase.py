@@ -143,6 +143,6 @@ def test_bad_words_are_refused_with_what_to_do(project: Project) -> None:
     done = project.headrace("erase", "lime", ANNA, "--why", "x")
     assert (done.code, "did you mean `lines`?" in done.err) == (2, True)
     done = project.headrace("erase", "lines", "--resume")
-    assert (done.code, "`--resume` takes no person" in done.err) == (2, True)
+    assert (done.code, "`--resume` takes no ENDPOINT" in done.err) == (2, True)
     assert project.headrace("erasures").err.startswith("nobody was erased yet")
     assert project.headrace("erasures", "nobody").code == 2

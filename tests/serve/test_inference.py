@@ -369,7 +369,7 @@ def test_a_text_without_answer_is_told_and_a_number_without_answer_is_null(bed: 
     assert bed.infer(request).json["outputs"][0]["data"] == [1.0, None]
     request["inputs"][1]["data"][0][0] = None
     answer = bed.infer(request)
-    assert (answer.status, "`label` for row 0" in told(answer)) == (422, True)
+    assert (answer.status, "row 0 has no answer `label`" in told(answer)) == (422, True)
 
 
 def test_a_client_needs_a_token_for_all_that_names_an_endpoint() -> None:

@@ -25,10 +25,9 @@ def leave_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def interrupted(message: str = "interrupted") -> tuple[bytes, int]:
-    """Return the words that say that the command was interrupted, and the descriptor to which they go: stderr, or with
-    `--json`, stdout for one JSON object. There are none for `headrace logs`: an interrupt is how one stops following a
-    log.
-    """
+    """Return the message that the command was interrupted, as bytes, and the file descriptor to which it is written:
+    stderr, or with `--json`, stdout (the message is then a JSON object). For `headrace logs` the message is empty,
+    because users stop following a log by an interrupt."""
     if sys.argv[1:2] == ["logs"]:
         return b"", 2
     if "--json" in sys.argv:

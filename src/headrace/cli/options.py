@@ -71,7 +71,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 def _config(context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path | None:
     """Return the `--config` that is given after the command's name. If there is none, return the one that is given
-    before the name, also before that of a subcommand, or None."""
+    before that name, or before the name of a subcommand. If there is none at all, return None."""
     above = context.parent
     while value is None and above is not None:
         value, above = above.params.get("config"), above.parent

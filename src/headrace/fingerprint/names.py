@@ -108,8 +108,8 @@ def resolve(chain: Chain, scope: dict[str, Any]) -> Resolved | None:
     module, or None if the chain's first name isn't bound.
 
     Attributes are read from the modules' dictionaries, so no user code runs; Headrace's own lazy attributes are loaded.
-    Of another lazy module (NumPy, say), only the names that its own code binds are followed: whether `numpy.random` is
-    there depends on what this process has imported so far, and the digest must not.
+    In other lazy modules, such as NumPy, only names that the module's own code binds are followed. Whether
+    `numpy.random` exists depends on what this process has imported so far, but the digest must not depend on this.
     """
     if chain[0] not in scope:
         return None
@@ -137,8 +137,8 @@ def follow(chain: Chain, at: Resolved) -> Resolved:
 def _is_lazy(module: ModuleType) -> bool:
     """Return whether an installed module may get more attributes when they are first used.
 
-    Modules of a project are left out: their attributes must be followed to the project's code, whenever they are there.
-    So are those of Headrace, which are loaded.
+    Return False for modules of a project, because their attributes must be followed to the project's code. Also return
+    False for modules of Headrace, whose lazy attributes are loaded.
     """
     if "__getattr__" not in vars(module) and type(module) is ModuleType:
         return False
@@ -148,8 +148,8 @@ def _is_lazy(module: ModuleType) -> bool:
 
 @functools.lru_cache(maxsize=1_000)
 def _bound_by(module: ModuleType) -> frozenset[str]:
-    """Return the names that a module's code binds when it is imported, except for those that only type checkers see.
-    If the module's code can't be had, return no names."""
+    """Return the names that a module's code binds when it is imported, except for those that only type checkers see. If
+    the module's code can't be read, return no names."""
     try:
         code = module.__spec__.loader.get_code(module.__name__)  # type: ignore[union-attr]  # not all loaders have it
     except (AttributeError, ImportError, OSError):

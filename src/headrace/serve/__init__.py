@@ -1,6 +1,6 @@
-"""Serving: endpoints answer requests with registered models, and each answer is kept in the prediction log.
+"""Serving: endpoints answer requests with registered models, and each answer is stored in the prediction log.
 
-Start reading at `app.py` for what is asked over HTTP, and at `predictions/log.py` for what is kept. Nothing here
-imports the ledger, workers or the code that defines stages: what serving needs of them is a port of its own, and the
-ledger fits it by shape.
+Begin with `app` for requests over HTTP, and with `predictions.log` for the log. Nothing here imports the ledger,
+workers or the code that defines stages. What serving needs from them is declared here as protocols; `operate` passes in
+objects that have these methods.
 """

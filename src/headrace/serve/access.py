@@ -1,4 +1,4 @@
-"""Who may ask a server."""
+"""Decides which clients may send requests to a server."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ PREFLIGHT = (
     ),
     (b"access-control-max-age", b"600"),
 )
-"""What a page of a shared site may send. A browser asks for it beforehand, and remembers it for ten minutes."""
+"""The headers that say what a page of a shared site may send. A browser requests them first, and remembers them for ten
+minutes."""
 _ELSEWHERE = ("cross-site", "same-site")
 _LINK = [["navigate"], ["document"]]
-"""What browsers send of the origin of a request, and of its purpose if they follow a link (W3C, Fetch Metadata)."""
+"""The values of `Sec-Fetch-Mode` and `Sec-Fetch-Dest` that browsers send when a user follows a link (W3C, Fetch
+Metadata)."""
 _ORIGIN = re.compile(r"https?://(\[[0-9a-f:]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?")
 _PORTS = {"http": 80, "https": 443}
-"""The ports that browsers leave out."""
+"""The ports that browsers leave out of an origin, by scheme."""
 
 
 class Access(NamedTuple):
-    """Whom a server lets ask: clients that reach it by one of `hosts` (None: by any name, or by a proxy), and pages of
-    one of `origins`. `may_list` says whether a refusal may name the endpoints that there are. If there are `tokens`,
-    who asks an endpoint needs one of them. If there are `rates`, nobody may ask more often than they allow: each token
-    counts for itself, and without tokens all clients count together. Pages of the sites in `shared` may ask, too, and
-    read the answers (CORS).
+    """Decides which requests a server accepts. `hosts` are the values of the header `Host` that are accepted (None:
+    all, and requests through a proxy too). `origins` are the sites whose pages may send requests; pages of the sites in
+    `shared` may also read the answers (CORS). `may_list` says whether an error may name the existing endpoints. If
+    there are `tokens`, each request to an endpoint needs one of them. If there are `rates`, they limit the requests of
+    each token; without tokens, they limit the requests of all clients together.
 
-    A page of another site can't get past it: its browser sends the page's origin, and if the page's own name was
-    pointed at this host (DNS rebinding), it sends this name as the host. Other programs may send what they like, so
-    on a loopback address every user of this host may ask.
+    A page of another site can't get around these checks, since its browser sends the page's origin. If the page's host
+    name was pointed at this host (DNS rebinding), the browser sends that name in `Host`. Other programs may send any
+    headers, so on a loopback address every user of this host can send requests.
     """
 
     hosts: frozenset[str] | None
@@ -64,15 +66,16 @@ class Access(NamedTuple):
 
     @classmethod
     def by_token(cls, tokens: Tokens) -> Access:
-        """Return the access for a server whose clients need tokens, wherever they are."""
+        """Return the access for a server whose clients need tokens, on whatever host the clients are."""
         return cls(hosts=None, origins=frozenset(), may_list=False, tokens=tokens)
 
     def shared_with(self, origins: frozenset[str]) -> Access:
-        """Return the access with pages of these sites, too."""
+        """Return a copy in which pages of the sites `origins` may also send requests and read the answers."""
         return self._replace(origins=self.origins | origins, shared=origins)
 
     def cors(self, headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
-        """Return the headers by which a browser lets a page read the answer, if it may."""
+        """Return the headers of an answer that tell a browser whether the page that sent the request may read the
+        answer."""
         if not self.shared:
             return ()
         origins = values(headers, b"origin")
@@ -81,22 +84,23 @@ class Access(NamedTuple):
         return (_VARIES, (b"access-control-allow-origin", origins[0].encode("latin-1")), _EXPOSED)
 
     def check_endpoint(self, headers: Headers, endpoint: str, scope: str) -> None:
-        """Check whether a client may ask an endpoint for this. The endpoint need not exist.
+        """Check whether a client may send a request of the kind `scope` to an endpoint, and count the request. The
+        endpoint need not exist.
 
         Raises:
-            TokenRefused, AccessRefused: the client may not.
-            RateExceeded: it asks too often.
-            NotReady: nobody knows which tokens are still valid.
+            TokenRefused, AccessRefused: the client may not send it.
+            RateExceeded: the client sends requests too often.
+            NotReady: it isn't known which tokens are still valid.
         """
         self._count(None if self.tokens is None else self.tokens.check(headers, endpoint, scope))
 
     def readable(self, headers: Headers) -> frozenset[str] | None:
-        """Return about which endpoints a client may read what the server tells of itself; None: about all.
+        """Return the endpoints whose metrics and descriptions a client may read; None: those of all endpoints.
 
         Raises:
             TokenRefused: the client has no valid token.
-            RateExceeded: it asks too often.
-            NotReady: nobody knows which tokens are still valid.
+            RateExceeded: the client sends requests too often.
+            NotReady: it isn't known which tokens are still valid.
         """
         token = None if self.tokens is None else self.tokens.valid(headers)
         self._count(token)
@@ -106,15 +110,15 @@ class Access(NamedTuple):
         """Check the headers of a request.
 
         Raises:
-            AccessRefused: the client may not ask.
+            AccessRefused: the request isn't accepted.
         """
         if self.hosts is not None:
             self._check_host(headers, self.hosts)
         origins = values(headers, b"origin")
         if not origins and _is_part_of_another_page(headers):
             raise AccessRefused(
-                "this server answers no pages of other sites; the `Sec-Fetch-Site` header says that one asks",
-                hint="ask from a program, or from a page of this server",
+                "this server answers no pages of other sites; the `Sec-Fetch-Site` header shows that this is one",
+                hint="send the request from a program, or from a page of this server",
             )
         for origin in origins:
             if origin not in self.origins and not (self.hosts is None and _is_own(origin, headers)):
@@ -126,9 +130,9 @@ class Access(NamedTuple):
     def _count(self, token: Token | None) -> None:
         if self.rates is None or not (wait_s := self.rates.wait_s("" if token is None else token.id)):
             return
-        asks = "the clients of this server ask" if token is None else f"who has the token `{token.id}` asks"
+        who = "the clients of this server send" if token is None else f"the client with token `{token.id}` sends"
         raise RateExceeded(
-            f"{asks} too often",
+            f"{who} requests too often",
             hint=f"ask again in {wait_s:,} second{'s' * (wait_s != 1)}",
             headers=((b"retry-after", str(wait_s).encode()),),
         )
@@ -151,10 +155,10 @@ class Access(NamedTuple):
 
 
 def origins_in(texts: Iterable[str]) -> frozenset[str]:
-    """Return the origins of sites, which settings name.
+    """Return the origins of sites, after checking each of `texts`.
 
     Raises:
-        ConfigError: one is no origin.
+        ConfigError: a text isn't an origin.
     """
     origins = frozenset(texts)
     for origin in origins:
@@ -167,14 +171,14 @@ def origins_in(texts: Iterable[str]) -> frozenset[str]:
 
 
 def _is_part_of_another_page(headers: Headers) -> bool:
-    """Return whether a browser asks for a part of a page of another site, such as an image. It sends no origin then,
-    and shows the page nothing of the answer, but the request would count. Links to this server may be followed. Old
-    browsers and other programs don't send these headers."""
+    """Return whether a browser requests a part of a page of another site, such as an image. Such a request has no
+    origin, and the page can't read the answer, but the request would count. Links to this server are allowed. Old
+    browsers and other programs don't send the headers that show this."""
     follows_link = [values(headers, name) for name in (b"sec-fetch-mode", b"sec-fetch-dest")] == _LINK
     return not follows_link and any(site in _ELSEWHERE for site in values(headers, b"sec-fetch-site"))
 
 
 def _is_own(origin: str, headers: Headers) -> bool:
-    """Return whether a page comes from the host that its request goes to. If that host's name was pointed at this host
-    (DNS rebinding), it looks so, too, which is why this is enough only where the page also needs a token."""
+    """Return whether a page comes from the host to which its request goes. A page whose host name was pointed at this
+    host (DNS rebinding) seems to do so too. So this check is enough only if the page also needs a token."""
     return [origin.partition("://")[2].lower()] == [host.lower() for host in values(headers, b"host")]

@@ -10,15 +10,15 @@ from headrace.models.streams import is_plain, table_in
 
 MOST_BYTES = MOST_REPLY_BYTES
 MOST_BYTES_OF_COLUMNS = 1 << 24
-"""How many bytes a reply may have that isn't a stream of Arrow. Python's values may take 12 times as much memory."""
+"""The most bytes of a reply that isn't a stream of Arrow. As Python values, they may take 12 times as much memory."""
 
 
 def check_columns(columns: Mapping[str, Sequence[Plain]], rows: int, gives: Collection[str]) -> None:
-    """Check that columns have one value for each row, and are the columns that the model gives. If `gives` is
-    empty, it isn't known which these are.
+    """Check that each column has one value for each row, and that the columns are those that the model gives. If
+    `gives` is empty, it isn't known which columns the model gives; any columns then pass.
 
     Raises:
-        DataError: they aren't.
+        DataError: a check fails.
     """
     _check_names(columns.keys(), gives)
     for name, values in columns.items():
@@ -27,10 +27,10 @@ def check_columns(columns: Mapping[str, Sequence[Plain]], rows: int, gives: Coll
 
 
 def check_stream(data: bytes, rows: int, gives: Collection[str]) -> None:
-    """Check the same of a stream of Arrow.
+    """Check the answers in a stream of Arrow, as `check_columns` does for columns.
 
     Raises:
-        DataError: it is no sound stream, or is larger than may be, or its table has other columns, rows or types.
+        DataError: the bytes aren't a valid stream or are too many, or the table has wrong columns, rows or types.
     """
     table = table_in(data, MOST_BYTES)
     _check_names(table.column_names, gives)

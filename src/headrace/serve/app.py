@@ -1,12 +1,13 @@
-"""The application behind HTTP: it finds the endpoint that a request names, has it answer, and tells errors as JSON.
+"""The HTTP application: it finds the endpoint that a request names, and returns the endpoint's answer, or an error as
+JSON.
 
 POST /v1/endpoints/NAME/predict   {"records": [...]}, or a stream of Arrow: predictions, one for each record or row
-POST /v1/endpoints/NAME/feedback  {"labels": [...]}: what really came of predictions, each by its id
+POST /v1/endpoints/NAME/feedback  {"labels": [...]}: labels of predictions, each with the prediction's id
 GET  /health                      the server answers
 GET  /ready                       the models are loaded (503 until then)
 GET  /metrics                     what the server counts, for Prometheus
-GET  /openapi.json                what can be asked, for programs
-GET  /                            the same as a page, which tries it out
+GET  /openapi.json                all paths and their requests, described for programs
+GET  /                            a page that shows this description and can send requests
 /v2/...                           the Open Inference Protocol: see `inference/protocol.py`
 """
 
@@ -46,10 +47,11 @@ from headrace.serve.tokens import FEEDBACK, PREDICT
 
 READ = ("GET", "HEAD")
 _END = b"/"
-"""The key of the path that ends at a part: no part of a path has a `/`."""
+"""The key for a path that ends here, in the tree of the parts of paths. No part contains a `/`, so no part is this
+key."""
 HTML = b"text/html; charset=utf-8"
 LEFT = 499
-"""The status under which requests are counted whose clients left before the answer, as nginx has it."""
+"""The status under which a request is counted if its client left before the answer. nginx uses this status too."""
 _log = logging.getLogger("headrace.serve")
 
 
@@ -58,8 +60,8 @@ def _tell_nobody(variant: str, version: str) -> None:
 
 
 class Asked(NamedTuple):
-    """A request to an endpoint: its body, its `traceparent` (empty if it has none), and when it came, in Unix
-    seconds. `answers` is told which variant answers, and by which version of the model, as soon as that is chosen."""
+    """A request to an endpoint: its body, its `traceparent` (empty if it has none), and when it came, in Unix seconds.
+    As soon as a variant is chosen, `answers` is called with the variant and its version of the model."""
 
     body: bytes
     trace: str
@@ -68,9 +70,9 @@ class Asked(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """An endpoint's answer: for each record the prediction, by column, and its id; and which variant and which version
-    of the model gave them. If several variants did, these are None, and `variants` and `versions` have one for each
-    record."""
+    """An endpoint's answer. For each record, `predictions` has the prediction by column, and `ids` has the prediction's
+    id. `variant` and `version` say which variant and which version of the model answered. If several variants answered,
+    both are None; `variants` and `versions` then have one entry for each record."""
 
     predictions: Sequence[Mapping[str, Any]]
     ids: Sequence[str]
@@ -80,15 +82,15 @@ class Predicted(NamedTuple):
     versions: Sequence[str] = ()
 
     def content(self) -> dict[str, Any]:
-        """Return what the client is sent."""
+        """Return the content of the response to the client."""
         content = self._asdict()
         return content if self.variants else {name: content[name] for name in self._fields[:4]}
 
 
 class PredictedStream(NamedTuple):
-    """An endpoint's answer to a stream of Arrow: a stream with a row for each row, whose column `id` has the ids. If
-    several variants answered, its columns `variant` and `version` name one for each row, and `variant` and `version`
-    list them."""
+    """An endpoint's answer to a stream of Arrow. `stream` has one row for each row of the request, and its column `id`
+    has the ids of the predictions. If several variants answered, the stream also has the columns `variant` and
+    `version`, and the fields `variant` and `version` list all that answered."""
 
     stream: bytes
     variant: str
@@ -96,14 +98,14 @@ class PredictedStream(NamedTuple):
 
 
 class Endpoint(Protocol):
-    """What answers requests."""
+    """Answers the requests for one endpoint."""
 
     def predict(self, request: Asked, /) -> Awaitable[Predicted]:
-        """Answer a request. It is cancelled if the client leaves or the time is up.
+        """Return the answer to a request. This call is cancelled if the client leaves or the time is up.
 
         Raises:
             RecordsRefused: the records don't fit the model.
-            RowsRefused: the model can't answer for them.
+            RowsRefused: the model can't answer for these records.
             ModelBusy: too many requests wait already.
             ModelGone: the model's process has ended.
             LogError: the answers can't be logged.
@@ -111,24 +113,25 @@ class Endpoint(Protocol):
         ...
 
     def predict_stream(self, request: Asked, /) -> Awaitable[PredictedStream]:
-        """Answer a request whose body is a stream of Arrow. See `predict`."""
+        """Return the answer to a request whose body is a stream of Arrow. See `predict`."""
         ...
 
     def interface(self) -> Interface:
-        """Return what it takes and gives at the moment."""
+        """Return what the endpoint takes and gives at the moment."""
         ...
 
     def feedback(self, body: bytes, /) -> Awaitable[int]:
-        """Keep the labels of a request's body, and return how many there are.
+        """Log the labels in a request's body, and return their number.
 
         Raises:
-            LabelsRefused: they can't be taken.
-            LogError: they can't be logged.
+            LabelsRefused: the labels are refused.
+            LogError: the labels can't be logged.
         """
         ...
 
     def infer(self, request: Asked, inquiry: Inquiry, version: str | None, /) -> Awaitable[Inferred]:
-        """Answer a request for tensors: by this version, or by the one that the route chooses. See `predict`.
+        """Return the answer to a request with tensors. The version `version` answers; if it is None, the route chooses
+        a version. See `predict`.
 
         Raises:
             VersionUnknown: the version has no share of the requests.
@@ -136,11 +139,11 @@ class Endpoint(Protocol):
         ...
 
     def described(self, version: str | None, /) -> Described:
-        """Return what this version takes and gives, or the main one.
+        """Return what a version takes and gives. If `version` is None, it is the version of `production`.
 
         Raises:
             VersionUnknown: the version has no share of the requests.
-            ModelGone: it can't answer.
+            ModelGone: the version can't answer.
         """
         ...
 
@@ -149,11 +152,12 @@ class Endpoints(Protocol):
     """The endpoints of a server."""
 
     def find(self, name: str, /) -> Endpoint | None:
-        """Return the endpoint of this name if it can answer, or None. The name is any text that a client sent."""
+        """Return the endpoint with this name, or None if there is none, or if it can't answer. `name` is any text that
+        a client sent."""
         ...
 
     def get(self, name: str, /) -> Endpoint | None:
-        """Return the endpoint of this name, even if it can't answer yet, or None."""
+        """Return the endpoint with this name, even if it can't answer yet. Return None if there is none."""
         ...
 
     def names(self) -> Sequence[str]:
@@ -166,7 +170,8 @@ class Endpoints(Protocol):
 
 
 class Path(NamedTuple):
-    """A path that can be asked. `{endpoint}` in it stands for any name. `answer` answers requests by these methods."""
+    """A path of the server. A part in braces, such as `{endpoint}`, matches any name. `answer` answers requests with
+    these HTTP methods."""
 
     path: str
     answer: Callable[[Exchange], Awaitable[Response]]
@@ -174,7 +179,8 @@ class Path(NamedTuple):
 
 
 class Paths:
-    """The paths of a server. Where a name may stand, a path with a fixed part goes before one with a name."""
+    """The paths of a server. If a part of a request's path matches both a fixed part and a name, the fixed part is
+    used."""
 
     def __init__(self, *paths: Path) -> None:
         self.known = paths
@@ -186,7 +192,7 @@ class Paths:
             node[_END] = path, [part[1:-1] for part in path.path.split("/") if part.startswith("{")]
 
     def find(self, raw: bytes) -> tuple[Path, Mapping[str, str]] | None:
-        """Return the path that was asked, and the names in it; None if there is no such path.
+        """Return the path that matches a request's path, and the names in it. Return None if no path matches.
 
         >>> async def answer(exchange): ...
         >>> paths = Paths(Path("/v1/endpoints/{endpoint}/predict", answer))
@@ -211,7 +217,7 @@ class Paths:
 
 
 class App:
-    """Answers requests of HTTP: an application of ASGI. It is called in one event loop."""
+    """Answers HTTP requests, as an ASGI application. It is called in one event loop."""
 
     def __init__(self, endpoints: Endpoints, access: Access, limits: Limits, metrics: Metrics) -> None:
         self._endpoints = endpoints
@@ -234,7 +240,7 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, unless its client leaves before."""
+        """Answer a request. If its client leaves first, send nothing."""
         exchange = Exchange(scope, receive, self._limits)
         try:
             response = await self._response(exchange)
@@ -286,14 +292,15 @@ class App:
             return answered(200, {}, ((b"access-control-allow-methods", known.encode()), *PREFLIGHT))
         if exchange.method not in path.methods:
             raise WrongMethod(
-                f"this path isn't asked by `{exchange.method:.20}`",
-                hint=f"ask it by {known}",
+                f"this path doesn't accept the method `{exchange.method:.20}`",
+                hint=f"use {known}",
                 headers=((b"allow", known.encode()),),
             )
         return await path.answer(exchange)
 
     def _is_preflight(self, headers: Headers) -> bool:
-        """Return whether a browser asks if a page of a shared site may send a request."""
+        """Return whether a request is a browser's check (preflight) whether a page of a shared site may send a
+        request."""
         return len(self._access.cors(headers)) > 1 and bool(values(headers, b"access-control-request-method"))
 
     def _count(self, exchange: Exchange, status: int, sent: int) -> None:
@@ -329,7 +336,7 @@ class App:
         return answered(200, document(interfaces, with_tokens=self._access.tokens is not None))
 
     async def _page(self, exchange: Exchange) -> Response:
-        """Answer with the page. It says nothing about this server, so that a browser gets it without a token."""
+        """Return the page. A browser gets it without a token, since it says nothing about this server."""
         del exchange
         content, headers = page()
         return Response(200, content, headers, HTML)
@@ -346,7 +353,7 @@ class App:
         return Response(200, found.stream, named, ARROW.encode())
 
     async def _feedback(self, exchange: Exchange) -> Response:
-        """Keep labels. They are taken while the endpoint's models aren't loaded, too."""
+        """Log labels. They are accepted even while the endpoint's models aren't loaded."""
         name = exchange.names["endpoint"]
         self._access.check_endpoint(exchange.headers, name, FEEDBACK)
         endpoint = self._endpoints.get(name)
@@ -361,7 +368,8 @@ class App:
     # -- the Open Inference Protocol -----------------------------------------------------------------------------
 
     def _inference(self, model: str) -> tuple[Path, ...]:
-        """Return the paths of a model: of one of its versions, or of whichever its route chooses."""
+        """Return the paths of the Open Inference Protocol below `model`, which is the path of a model or of one of its
+        versions."""
         return (
             Path(model, self._metadata),
             Path(f"{model}/ready", self._model_ready),
@@ -395,7 +403,7 @@ class App:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _endpoint(self, exchange: Exchange) -> Endpoint:
-        """Return the endpoint that the path names, if the client may ask it."""
+        """Return the endpoint that the path names, after checking that the client may send it requests."""
         name = exchange.names["endpoint"]
         self._access.check_endpoint(exchange.headers, name, PREDICT)
         endpoint = self._endpoints.find(name)

@@ -1,5 +1,6 @@
-"""Asks a model process, from the one event loop of a web process. Requests that come while the model is busy are asked
-together; an idle model is asked at once about all that came in the same turn of the event loop."""
+"""Sends rows to a model process and gets its answers, in the only event loop of a web process. Requests that come while
+the model is busy are sent together when it is free. If the model is idle, all requests that came in the same turn of
+the event loop are sent together at once."""
 
 from __future__ import annotations
 
@@ -16,16 +17,17 @@ from headrace.spec.noun import UNREADABLE
 from headrace.spec.signature import signature_in
 
 MOST_ROWS = 1_024
-"""How many rows of several requests are asked together at most."""
+"""The most rows of several requests that are sent together."""
 ENDED = "its process has ended"
 MOST_WAITING = 256
 """How many requests may wait for a model; later ones are refused at once."""
 
 
 _SAME_S = 0.01
-"""A model that would be ended so soon because it hangs is ended when the first request gives up."""
+"""If a request gives up this many seconds before the model's process would be ended because it hangs, the process is
+ended at once."""
 MOST_WHY = 2_000
-"""How many characters of a model's trouble are told."""
+"""The most characters of a model's error that clients get."""
 
 
 class ModelBusy(RefusedError):
@@ -33,11 +35,11 @@ class ModelBusy(RefusedError):
 
 
 class ModelGone(HeadraceError):
-    """The model process has ended, hangs, or answers with something else than answers."""
+    """The model process has ended, hangs, or sent something that isn't an answer."""
 
 
 class ModelSlow(HeadraceError):
-    """The model has not answered in the time that a request could wait."""
+    """The model didn't answer within the time that a request can wait."""
 
 
 class RowsRefused(RefusedError):
@@ -45,8 +47,8 @@ class RowsRefused(RefusedError):
 
 
 class Outcome(NamedTuple):
-    """The answers for the rows of a request, and how long the model took for all that it was asked together with them.
-    The answers have the form of the rows: `columns`, or a stream of `arrow`."""
+    """A model's answers for the rows of a request, in the form of the rows: `columns`, or a stream `arrow`. `seconds`
+    is how long the model took for all rows that were sent together."""
 
     columns: Columns
     seconds: float
@@ -62,10 +64,10 @@ class _Question(NamedTuple):
 
 
 class Model(asyncio.Protocol):
-    """The line to a model process. All methods are called in one event loop.
+    """The connection to a model process. All methods are called in one event loop.
 
-    `kill` is called once, when the process can't be asked any more, whatever the reason. It must end the process, which
-    may hang, and must not wait for its end.
+    `kill` is called once, when the process can't be used any more, whatever the reason. It must end the process even if
+    the process hangs, and must not wait for the end.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Model(asyncio.Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process can be asked: it is connected, and neither has it ended nor does it hang."""
+        """Whether the process can be used: it is connected, has not ended and doesn't hang."""
         return not self._why_gone
 
     @property
@@ -102,7 +104,8 @@ class Model(asyncio.Protocol):
         return sum(not each.answered.done() for each in (*self._waiting, *self._alone))
 
     async def gone(self) -> str:
-        """Wait until the process can't be asked any more, and return why. Its owner may start another then."""
+        """Wait until the process can't be used any more, and return the reason. The owner may then start another
+        process."""
         await self._gone.wait()
         return self._why_gone
 
@@ -127,43 +130,43 @@ class Model(asyncio.Protocol):
         return loaded
 
     async def ask(self, columns: Mapping[str, Sequence[Any]], count: int, within_s: float) -> Outcome:
-        """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't asked any more, or
-        their answers are dropped.
+        """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't sent; if they were
+        sent already, their answers are dropped.
 
-        The model has `within_s` seconds from the moment when it is asked; if it takes longer, it hangs, and its process
-        is ended. Of requests that are asked together, the most patient one counts.
+        The model must answer within `within_s` seconds after the rows were sent. If it takes longer, its process is
+        ended, since it seems to hang. For requests that are sent together, the longest of their limits counts.
 
         Raises:
             ModelBusy: too many requests wait already.
             ModelSlow: `within_s` seconds have passed without an answer.
-            RowsRefused: the model can't answer for these rows. Requests that were asked together are asked again, one
-                by one, so rows that the model can't take fail alone.
+            RowsRefused: the model can't answer for these rows. Requests that were sent together are sent again, one by
+                one, so only those with bad rows fail.
             ModelGone: the process has ended, or was ended because it hangs or gave something that isn't an answer.
         """
         return await self._answered(columns, None, count, within_s)
 
     async def ask_stream(self, arrow: bytes, count: int, within_s: float) -> Outcome:
-        """Return the model's answers for a stream of Arrow with `count` rows, as a stream. It is asked alone. For
-        the rest, see `ask`."""
+        """Return the model's answers for a stream of Arrow with `count` rows. The answers are a stream too. The rows
+        are never sent together with other requests. For the rest, see `ask`."""
         return await self._answered({}, arrow, count, within_s)
 
     def close(self) -> None:
-        """End the connection, and so the process. What waits for an answer gets `ModelGone`."""
+        """Close the connection, which ends the process. Requests that wait for an answer get `ModelGone`."""
         self._end("it was ended")
 
     # -- called by the event loop --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Store the connection: from now on, the process can be used."""
         self._transport, self._why_gone = cast("asyncio.Transport", transport), ""  # uvloop's is of no such class
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The process has ended: nothing that was asked will be answered."""
+        """The process has ended: requests that wait for an answer get `ModelGone`."""
         del exc
         self._end(ENDED)
 
     def data_received(self, data: bytes) -> None:
-        """Take replies. What isn't a reply to what was asked ends the connection: the process isn't trusted."""
+        """Read replies. If something isn't a reply to what was sent, end the connection: the process isn't trusted."""
         try:
             for body in self._frames.feed(data):
                 is_stream = bool(self._asked) and self._asked[0].arrow is not None
@@ -203,13 +206,13 @@ class Model(asyncio.Protocol):
         self._transport.write(frame(order))
 
     def _count_waiting(self) -> int:
-        """Return how many requests wait. Those whose clients have left are forgotten as soon as they are too many."""
+        """Return how many requests wait. If they are too many, requests whose clients have left are removed first."""
         if len(self._waiting) >= self._most_waiting:
             self._waiting = deque(each for each in self._waiting if not each.answered.done())
         return len(self._waiting)
 
     def _next(self) -> None:
-        """If the model is idle, ask what waits."""
+        """If the model is idle, send it the next requests that wait."""
         if self._begins is not None:
             self._begins.cancel()
             self._begins = None
@@ -243,7 +246,7 @@ class Model(asyncio.Protocol):
             question.answered.set_exception(error)
 
     def _watch(self) -> None:
-        """End the process if what it was just asked takes too long."""
+        """Start a timer that ends the process if it takes too long to answer what was just sent."""
         within_s = max(each.within_s for each in self._asked)
         self._hangs = asyncio.get_running_loop().call_later(within_s, self._hang)
 
@@ -257,11 +260,11 @@ class Model(asyncio.Protocol):
             self._hangs = None
 
     def _taken(self) -> list[_Question]:
-        """Take the requests to ask about next: one that must be asked alone, or as many together as may be. Requests
-        whose clients have left are dropped.
+        """Remove the next requests to send from the queue, and return them: one that must be sent alone, or as many as
+        may be sent together. Requests whose clients have left are dropped.
 
-        Requests are asked together only if they have the same columns: to a preparation, a missing column isn't the
-        same as one without values.
+        Requests are sent together only if they have the same columns: to a preparation, a missing column isn't the same
+        as a column without values.
         """
         while self._alone:
             if not (question := self._alone.popleft()).answered.done():
@@ -294,7 +297,7 @@ class Model(asyncio.Protocol):
         self._next()
 
     def _refuse(self, why: RowsRefused) -> None:
-        """Refuse the request that was asked; if they were several, ask each alone."""
+        """Refuse the request that was sent. If several were sent together, send each of them alone instead."""
         asked, self._asked = self._asked, []
         if len(asked) > 1:
             self._alone.extend(asked)
@@ -316,7 +319,8 @@ class Model(asyncio.Protocol):
             start += each.rows
 
     def _end(self, why: str) -> None:
-        """End the use of the process. What is still to be sent to it is dropped: it may read no more."""
+        """End the process, and refuse all requests that wait. Data that wasn't sent yet is dropped, since the process
+        may not read it."""
         if not self._gone.is_set():
             self._why_gone = why
             self._gone.set()

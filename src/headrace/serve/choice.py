@@ -1,5 +1,5 @@
-"""Which variant of an endpoint answers for whom. The choice follows from route and key alone, so that all processes
-that serve an endpoint agree without asking each other."""
+"""Chooses the variant of an endpoint that answers for a key. The choice depends only on the route and the key. So all
+processes that serve an endpoint make the same choice, without any messages between them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hashlib import blake2b
 from headrace.spec.endpoint import Route, Variant
 
 Places = Mapping[str, Sequence[int] | None]
-"""The names of the variants that answer a request, each with the positions of the rows for which it does; None if it
-answers for all of them."""
+"""For each variant that answers a request, by name: the positions of the rows for which it answers, or None if it
+answers for all rows."""
 
 
 def chosen(route: Route, key: str) -> Variant:
     """Return the variant that answers requests with this key.
 
-    Each variant gets its share of the keys. If a variant's share grows and the others keep their shares of the rest,
-    keys only move to this variant: nobody who had it goes back to another one. This is weighted rendezvous hashing
-    (Schindelhauer & Schomaker 2005, the logarithmic method): the variant with the least `-log(u) / share` gets the key,
-    where `u` is a uniform number from the hash of endpoint, variant and key.
+    Each variant gets its share of the keys. If a variant's share grows, and the other variants divide the rest as
+    before, keys only move from the others to this variant. No key moves away from it. This is weighted rendezvous
+    hashing (Schindelhauer & Schomaker 2005, the logarithmic method): the variant with the least `-log(u) / share` gets
+    the key, where `u` is a uniform number from the hash of endpoint, variant and key.
     """
     if len(route.variants) == 1:
         return route.variants[0]
@@ -32,8 +32,8 @@ def chosen(route: Route, key: str) -> Variant:
 
 
 def places_of(route: Route, keys: Sequence[str] | None) -> Places:
-    """Return which variants answer for rows with these keys. If `keys` is None, chance chooses one for all of them; if
-    there are none, because the rows can't be read, it is the main one."""
+    """Return which variants answer for rows with these keys. If `keys` is None, one variant is chosen at random for all
+    rows. If `keys` is empty, because the rows can't be read, the main variant is chosen."""
     if len(route.variants) == 1 or keys is None:
         return {chosen(route, secrets.token_hex(8)).name: None}
     names = {key: chosen(route, key).name for key in dict.fromkeys(keys)}

@@ -1,5 +1,5 @@
-"""A client's connection: uvicorn's, within limits of bytes and time. uvicorn itself has none for headers, and waits
-forever for what a client owes."""
+"""A client's connection: that of uvicorn, with limits on bytes and time. uvicorn itself has no limits for headers, and
+waits forever for a client that sends nothing more."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from headrace.serve.refusals import RETRY_AFTER, BadRequest, HeadTooLarge, Refus
 from headrace.serve.request import HAS_LEFT, Limits
 
 _UNSENT_BYTES = 128 << 10
-"""How many bytes that aren't sent yet the kernel holds at most. It would take some megabytes, and a client that takes
-them slowly would look like one that takes nothing."""
+"""The most unsent bytes that the kernel keeps. Without this limit it would keep some megabytes, and a client that reads
+them slowly would look like one that reads nothing."""
 
 
 class Settings(Config):
@@ -49,9 +49,9 @@ class Settings(Config):
 class Connection(HttpToolsProtocol):
     """A client's connection.
 
-    The client has limited time whenever the next step is its own: to send a whole head (the first line and the
-    headers), to send the rest of a body whose request is answered already, to rest between requests, and to take what
-    is written. While a request runs, the application limits its time.
+    Time is limited whenever the server waits for the client: for a whole head (the first line and the headers), for the
+    rest of a body if the request is answered already, for the next request, and for the client to read what is written.
+    While a request runs, the application limits its time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Connection(HttpToolsProtocol):
     # -- called by the event loop --------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Begin: the client owes a head."""
+        """Begin to wait for a head."""
         super().connection_made(transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._hearing.within(self._limits.head_s)
@@ -88,7 +88,7 @@ class Connection(HttpToolsProtocol):
             self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left, whichever of its requests runs."""
+        """The client has left: cancel its request that runs, if there is one."""
         for timer in (self._hearing, self._telling):
             if timer is not None:
                 timer.cancel()
@@ -100,8 +100,8 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came. A part of a head, of a chunk's first line or of a trailer tells nothing yet, so it may have
-        no more bytes than a head."""
+        """Parse bytes from the client. The limit for a head holds for all bytes in a row that complete neither a head
+        nor a piece of a body, such as those of a chunk's first line or of a trailer."""
         if self._is_deaf:
             return
         self._has_advanced = False
@@ -112,12 +112,12 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("")
 
     def pause_writing(self) -> None:
-        """The client takes answers more slowly than they are written."""
+        """The client reads answers more slowly than they are written: begin to watch whether it reads at all."""
         super().pause_writing()
         self._tell_on()
 
     def resume_writing(self) -> None:
-        """The client has taken most of what was written."""
+        """The client has read most of what was written: stop watching."""
         super().resume_writing()
         if self._telling is not None:
             self._telling.cancel()
@@ -133,12 +133,12 @@ class Connection(HttpToolsProtocol):
             self._hearing.within(self._limits.head_s)
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the address."""
+        """Read a part of the address."""
         self._measure(url)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. Trailers are refused: uvicorn would take them for headers."""
+        """Read a header. Trailers (headers after the body) are refused, since uvicorn would treat them as headers."""
         if not self._is_in_head:
             self._refuse(BadRequest("headers after the body aren't taken", hint="send them before the body"))
         self._measure(name, value, b": \r\n")
@@ -165,7 +165,7 @@ class Connection(HttpToolsProtocol):
         self._hearing.within(None)
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of a body. uvicorn drops it if the request is answered already."""
+        """Read a piece of a body. uvicorn drops it if the request is answered already."""
         self._has_advanced = True
         super().on_body(body)
 
@@ -180,8 +180,9 @@ class Connection(HttpToolsProtocol):
     # -- called by uvicorn ---------------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the client sent, and hear no more of it. Earlier requests are answered before the connection is
-        closed; an answer that a client would take for one of theirs isn't sent."""
+        """Refuse what the client sent, and ignore all that it sends later. If whole requests wait for answers, the
+        connection is closed after their answers, and no error is sent. Otherwise it is closed now. An error is sent
+        first, unless the client would take it for the answer to an earlier request."""
         self._is_deaf = True
         if self._unanswered and not self._is_in_body:
             self._unanswered[-1].keep_alive = False
@@ -193,7 +194,7 @@ class Connection(HttpToolsProtocol):
         self._hearing.within(self._limits.silence_s)
 
     def on_response_complete(self) -> None:
-        """A request is answered: the next one that waits begins, or the client has the next step."""
+        """A request is answered: start the next request that waits. If none waits, wait for the client."""
         self._unanswered.popleft()
         self.server_state.total_requests += 1
         if not self.transport.is_closing():
@@ -213,7 +214,7 @@ class Connection(HttpToolsProtocol):
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _turn_away(self) -> None:
-        """Hear nothing of a client for whom there is no room."""
+        """Refuse a client because too many are connected, and ignore what it sends."""
         self._is_deaf = True
         self._write(ServerFull("too many clients are connected", hint="try again later", headers=(RETRY_AFTER,)))
         self.transport.close()
@@ -248,7 +249,7 @@ class Connection(HttpToolsProtocol):
             self._tell_on()
 
     def _tell_on(self) -> None:
-        """Close the connection if the client takes nothing of what is written."""
+        """Start a timer that closes the connection if the client reads nothing of what is written."""
         self._unsent = self.transport.get_write_buffer_size()
         self._telling = self.loop.call_later(self._limits.silence_s, self._told_nothing)
 
@@ -263,9 +264,10 @@ class Connection(HttpToolsProtocol):
 
 
 class _Deadline:
-    """Calls `missed` unless it is set anew in time: by which time the client must have taken its next step.
+    """The time by which the client must act. If this time passes without being set anew, `missed` is called.
 
-    A timer for each step would cost more than the step. So there is one, which looks again later if it was set anew.
+    A timer for each step would cost more than the step. So there is only one timer. If the deadline was set anew before
+    it fires, it is started again.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, missed: Callable[[], None]) -> None:
@@ -275,13 +277,13 @@ class _Deadline:
         self._look: asyncio.TimerHandle | None = None
 
     def within(self, seconds: float | None) -> None:
-        """Set it to so many seconds from now; None: the client has no step to take."""
+        """Set the deadline to `seconds` from now. None means no deadline, since the client needn't act."""
         self._until = math.inf if seconds is None else self._loop.time() + seconds
         if self._until < self._looks_at:
             self._look_at(self._until)
 
     def cancel(self) -> None:
-        """Set it to never, and keep no timer."""
+        """Remove the deadline and the timer."""
         self._until = math.inf
         if self._look is not None:
             self._look.cancel()

@@ -1,5 +1,5 @@
-"""An endpoint that answers: its route chooses a version of its model, the version's process answers, and the answers
-are logged before they leave."""
+"""An endpoint that answers requests: its route chooses a version of its model, the version's process answers, and the
+answers are logged before they are sent."""
 
 from __future__ import annotations
 
@@ -31,29 +31,31 @@ from headrace.spec.endpoint import SHADOW, Route, Variant
 from headrace.spec.signature import Column
 
 MOST_MIRRORED = 16
-"""How many requests the shadow may be answering; copies of later ones are dropped, so it delays nobody."""
+"""The most requests that the shadow answers at the same time. Copies of further requests are dropped, so the shadow
+delays nobody."""
 ANSWER_S = 20.0
-"""How long a model may take to answer, in seconds. After that, its process is ended and started anew. It is less than
-a request may take (`Limits.request_s`), so that the client hears why."""
+"""How long a model may take to answer, in seconds. After that, its process is ended and started anew. This is less than
+the limit for a request (`Limits.request_s`), so that the client gets the reason."""
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
 class Log(Protocol):
-    """Where answers are kept."""
+    """The log in which an endpoint stores answers and labels."""
 
     async def keep(self, answered: Answered, /) -> PredictionId:
-        """Keep the answers to a request, and return the id of the first one once they are durable."""
+        """Store the answers to a request. When they are durable, return the id of the first prediction."""
         ...
 
     async def keep_feedback(self, feedback: Feedback, /) -> None:
-        """Keep labels, and return once they are durable."""
+        """Store labels, and return when they are durable."""
         ...
 
 
 class _Share(NamedTuple):
-    """What one variant answers of a request: the rows at these positions, or all rows if `places` is None."""
+    """The rows of a request that one variant answers: those at the positions `places`, or all rows if `places` is
+    None."""
 
     variant: str
     running: Running
@@ -90,20 +92,20 @@ class LiveEndpoint:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can answer all that comes."""
+        """Whether the endpoint can answer requests."""
         return self._route is not None and self._alive(self._route.main) is not None
 
     def go(self, route: Route, running: Mapping[int, Running]) -> None:
-        """Answer by this route from now on. `running` are the versions that can answer, at each moment: the caller
-        changes it when versions start and end. Requests that are being answered aren't disturbed."""
+        """Use this route from now on. `running` are the versions that can answer at any moment, by number: the caller
+        changes this mapping when versions start and end. Requests that are being answered aren't affected."""
         self._route, self._running = route, running
 
     async def predict(self, request: Asked) -> Predicted:
-        """Answer a request, and keep the answers.
+        """Answer a request, and log the answers.
 
-        If the route names a key, its value in a record chooses the variant that answers for the record, so several
-        variants may answer one request. If a chosen variant can't answer because its process has ended, the variant
-        `production` answers.
+        If the route names a key column, the value of this column in a record decides which variant answers for the
+        record. So several variants may answer one request. If the process of a chosen variant has ended, the variant
+        `production` answers instead.
 
         Raises:
             RecordsRefused, RowsRefused: the records don't fit the model.
@@ -117,11 +119,11 @@ class LiveEndpoint:
         return _predicted(kept)
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
-        """Answer a request whose body is a stream of Arrow, and keep the answers. The shadow gets no copy of it. For
-        the rest, see `predict`.
+        """Answer a request whose body is a stream of Arrow, and log the answers. The shadow gets no copy of the
+        request. For the rest, see `predict`.
 
         Raises:
-            RowsRefused: the body is no sound stream, has no rows, or the rows don't fit the model.
+            RowsRefused: the body isn't a valid stream or has no rows, or the rows don't fit the model.
         """
         began = time.perf_counter()
         route, stream, divided = await self._read(request.body)
@@ -148,8 +150,8 @@ class LiveEndpoint:
         )
 
     async def infer(self, request: Asked, inquiry: Inquiry, version: str | None) -> Inferred:
-        """Answer a request for tensors, and keep the answers as records. If the client has named a version, no other
-        one answers. For the rest, see `predict`.
+        """Answer a request with tensors, and log the answers as records. If the client named a version, only this
+        version answers. For the rest, see `predict`.
 
         Raises:
             VersionUnknown: the version has no share of the requests.
@@ -168,11 +170,11 @@ class LiveEndpoint:
         return Inferred(outputs, ids, *(variants.pop() if len(variants) == 1 else (None, None)))
 
     def described(self, version: str | None) -> Described:
-        """Return what a version takes and gives, or the main one.
+        """Return what a version takes and gives. If `version` is None, it is the version of `production`.
 
         Raises:
             VersionUnknown: the version has no share of the requests.
-            ModelGone: it can't answer.
+            ModelGone: the version can't answer.
         """
         route = self._routed()
         _, running = self._named(route, str(route.main.version) if version is None else version)
@@ -190,12 +192,12 @@ class LiveEndpoint:
         return Interface(running.version, records, running.gives, example)
 
     async def feedback(self, body: bytes) -> int:
-        """Keep the labels in the body of a request, and return how many there are. Of two labels of a prediction, the
-        one that was logged later has the later time, even if the clock was set back in between.
+        """Log the labels in the body of a request, and return their number. A label never has an earlier time than a
+        label that was logged before it, even if the clock was set back in between.
 
         Raises:
-            LabelsRefused: they can't be taken.
-            LogError: they can't be logged.
+            LabelsRefused: the labels are refused.
+            LogError: the labels can't be logged.
         """
         self._told_at = max(time.time(), self._told_at)
         feedback = feedback_in(body, self.name, at=self._told_at)
@@ -204,7 +206,7 @@ class LiveEndpoint:
         return len(feedback.labels)
 
     async def end(self) -> None:
-        """End what still answers copies of requests."""
+        """Cancel the answers of the shadow that aren't finished."""
         for each in self._mirrors:
             each.cancel()
         await asyncio.gather(*self._mirrors, return_exceptions=True)
@@ -214,8 +216,9 @@ class LiveEndpoint:
         return self._route
 
     async def _read(self, body: bytes) -> tuple[Route, Stream, Places]:
-        """Return the rows of a stream, and which variants answer for them, by the route that holds afterwards: the
-        versions of an earlier one might be gone by then."""
+        """Return the endpoint's route, the rows of a stream, and which variants answer for them by this route. If the
+        route changes while the rows are read, they are read again for the new route, since versions of the old one may
+        have ended."""
         while True:
             route = self._routed()
             stream, places = await asyncio.to_thread(_read, body, route)
@@ -223,8 +226,8 @@ class LiveEndpoint:
                 return route, stream, places
 
     def _shares(self, route: Route, request: Asked, given: Given, version: str | None = None) -> list[_Share]:
-        """Return which variants answer for which rows of a request: a variant with this version for all of them, or
-        those that the route chooses.
+        """Return which variants answer for which rows of a request. If `version` is given, a variant with this version
+        answers for all rows; otherwise the route chooses the variants.
 
         Raises:
             RecordsRefused: the rows don't fit the model.
@@ -251,7 +254,8 @@ class LiveEndpoint:
         return shares
 
     def _runner(self, route: Route, name: str) -> tuple[Variant, Running]:
-        """Return the variant of this name if it can answer, otherwise the main one; and its version's process."""
+        """Return the variant with this name and its version's process. If this variant can't answer, return the main
+        variant and its version's process."""
         for variant in (route.variant(name), route.main):
             if variant is not None and (running := self._alive(variant)) is not None:
                 return variant, running
@@ -260,14 +264,14 @@ class LiveEndpoint:
         )
 
     def _named(self, route: Route, version: str) -> tuple[Variant, Running]:
-        """Return a variant with a version that a client has chosen, and the version's process."""
+        """Return the variant with the version that a client named, and the version's process."""
         variant = variant_with(version, route)
         if (running := self._alive(variant)) is None:
             raise ModelGone(f"version {version} of endpoint `{self.name}` isn't running", hint="try again in a moment")
         return variant, running
 
     async def _outcomes(self, shares: Sequence[_Share]) -> list[Outcome]:
-        """Have the variants answer."""
+        """Return the answers of the variants, in the order of `shares`."""
         with ExitStack() as held:
             for share in shares:
                 held.enter_context(share.running.busy())
@@ -276,7 +280,7 @@ class LiveEndpoint:
     async def _kept(
         self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float
     ) -> list[_Kept]:
-        """Return the answers of the variants once all of them are in the log."""
+        """Log the answers of the variants, and return the answers with their ids."""
         answered = [
             _answered(self.name, share, request, outcome, began)
             for share, outcome in zip(shares, outcomes, strict=True)
@@ -288,7 +292,7 @@ class LiveEndpoint:
         ]
 
     async def _logged(self, answered: Answered) -> PredictionId:
-        """Keep answers, and return the id of the first one once they are durable."""
+        """Log answers. When they are durable, return the id of the first one."""
         began = time.perf_counter()
         first = await self._log.keep(answered)
         self._metrics.took(LOG, time.perf_counter() - began, self.name)
@@ -314,7 +318,7 @@ class LiveEndpoint:
         mirror.add_done_callback(self._mirrors.discard)
 
     async def _shadowed(self, request: Asked, share: _Share) -> None:
-        """Let the shadow answer a copy of a request, and keep its answers. What it can't answer disturbs nobody."""
+        """Let the shadow answer a copy of a request, and log its answers. If it fails, this is only counted."""
         try:
             began = time.perf_counter()
             await self._kept(request, [share], await self._outcomes([share]), began)
@@ -325,10 +329,10 @@ class LiveEndpoint:
 
 
 def _records(running: Running, route: Route) -> Records:
-    """Return what reads the records of an endpoint for a version.
+    """Return the reader of an endpoint's records for a version. It knows the route's key and time columns.
 
     Raises:
-        RowsRefused: the version takes the column that should tell when an answer is about as something else.
+        RowsRefused: the version takes the route's time column, but not as a time.
     """
     try:
         return running.records.about(route.key, route.time)
@@ -343,14 +347,15 @@ def _read(body: bytes, route: Route) -> tuple[Stream, Places]:
 
 
 def _placed(fault: Fault, places: Sequence[int] | None) -> Fault:
-    """Return a fault in some of the records with the position that its record has among all of them."""
+    """Return a fault with the position of its record among all records of the request. In `fault`, the record is
+    numbered among those at `places` (None: all)."""
     if places is None or fault.record is None:
         return fault
     return replace(fault, record=places[fault.record])
 
 
 async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
-    """Return what all of these give. If one fails, the others are cancelled."""
+    """Await all of `work` at the same time, and return the results. If one fails, the others are cancelled."""
     if len(work) == 1:
         return [await work[0]]
     tasks = [asyncio.ensure_future(each) for each in work]

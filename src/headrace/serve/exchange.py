@@ -15,15 +15,15 @@ Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
 SEVERAL = "several"
-"""What stands for the variant of a request for which several variants answered."""
+"""The name that is recorded as the variant if several variants answered a request."""
 
 
 class Exchange:
-    """A request, the time that is left for it, and what is found out about it on the way to its answer.
+    """A request, the time that is left for it, and what becomes known about it until it is answered.
 
-    `at` is when it came, in Unix seconds. `names` are the texts that stand for names in the path. `endpoint` is the
-    name of the endpoint that is asked, once it is known that there is one; `variant` and `version` are those that
-    answer. `error` is the name of the error that it ends with. They are empty until they are known.
+    `at` is when the request came, in Unix seconds. `names` are the names in its path. `endpoint` is the name of the
+    requested endpoint, once it is known to exist. `variant` and `version` are those that answer. `error` is the name of
+    the error that the request ends with. These texts are empty until they are known.
     """
 
     def __init__(self, scope: Scope, receive: Receive, limits: Limits) -> None:
@@ -41,7 +41,7 @@ class Exchange:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """How many seconds the request has taken so far."""
         return time.perf_counter() - self._began
 
     @property
@@ -50,25 +50,26 @@ class Exchange:
         return trace_of(self.headers)
 
     def answers(self, variant: str, version: str) -> None:
-        """Note which variant answers, and by which version of the model (`delays:3`). Several may answer for the
-        records of one request."""
+        """Record which variant answers, and by which version of the model (`delays:3`). If several variants answer for
+        the records of one request, this is called for each of them."""
         if self.variant and (self.variant, self.version) != (variant, version):
             variant, version = SEVERAL, ""
         self.variant, self.version = variant, version
 
     def form(self) -> Form:
-        """Return the form of the body, by the headers.
+        """Return the form of the body (JSON or Arrow), as the headers say.
 
         Raises:
-            ContentRefused, BodyTooLarge: such a body isn't taken.
+            ContentRefused, BodyTooLarge: such a body isn't accepted.
         """
         return check_content(self.headers, self._limits)
 
     def head_bytes(self) -> int | None:
-        """Return how many bytes of the body are JSON, with bytes of tensors behind it; None: all.
+        """Return how many bytes at the start of the body are JSON; the bytes of tensors follow. None: the whole body is
+        JSON.
 
         Raises:
-            ContentRefused, BodyTooLarge, BadRequest: such a body isn't taken.
+            ContentRefused, BodyTooLarge, BadRequest: such a body isn't accepted.
         """
         return head_bytes_of(self.headers, self._limits)
 
@@ -76,7 +77,7 @@ class Exchange:
         """Return the body, unpacked.
 
         Raises:
-            BodyTooLarge, BodyLate, BadRequest: it is too large, doesn't come in time, or can't be unpacked.
+            BodyTooLarge, BodyLate, BadRequest: the body is too large, doesn't come in time, or can't be unpacked.
             ClientLeft: the client has left before the end.
         """
         body = await self._before(body_of(self.headers, self._receive, self._limits), self._body_late)
@@ -84,8 +85,8 @@ class Exchange:
         return body
 
     async def outcome(self, work: Awaitable[T]) -> T:
-        """Return what `work` gives. If the time is up before, cancel it. (If the client leaves, its connection cancels
-        the whole request.)
+        """Return the result of `work`. If the request's time is up first, cancel `work`. (If the client leaves, its
+        connection cancels the whole request.)
 
         Raises:
             AnswerLate: the time is up.

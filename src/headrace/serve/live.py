@@ -1,4 +1,5 @@
-"""The endpoints of a server: follows their routes, and keeps the processes of the versions running that they name."""
+"""Runs the endpoints of a server: follows their routes, and keeps a process running for each version that a route
+names."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ Start = Callable[[str, int], Awaitable[Running]]
 """Starts a process that has loaded a version of an endpoint's model. It raises a `HeadraceError` if it can't."""
 Say = Callable[[str], None]
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-"""How long to wait until a version is started again whose process has ended or couldn't be started, in seconds: at
-first, and at most. Each failure doubles the pause; a process that has lived for the longest pause starts it anew."""
+"""After a version's process has ended or couldn't be started, it is started again after a pause: these are the first
+and the longest pause, in seconds. Each failure doubles the pause. After a process that lived for the longest pause, it
+begins with the first pause again."""
 KEEP_S = 3_600.0
 """For how long the version that was `production` before stays loaded, in seconds, so that a rollback takes effect at
 once."""
@@ -27,7 +29,8 @@ once."""
 class Endpoints:
     """The endpoints that a server answers for. All methods are called in one event loop.
 
-    `say` is told what happens to versions. If `names` isn't empty, only these endpoints are served.
+    `say` is called with a line of text when something happens to a version. If `names` isn't empty, only these
+    endpoints are served.
     """
 
     def __init__(
@@ -53,12 +56,12 @@ class Endpoints:
         self._leaving: set[asyncio.Task[None]] = set()
 
     def find(self, name: str) -> LiveEndpoint | None:
-        """Return the endpoint of this name if it can answer, or None."""
+        """Return the endpoint with this name, or None if there is none, or if it can't answer."""
         live = self._live.get(name)
         return live.endpoint if live is not None and live.endpoint.is_ready else None
 
     def get(self, name: str) -> LiveEndpoint | None:
-        """Return the endpoint of this name, even if it can't answer yet, or None."""
+        """Return the endpoint with this name, even if it can't answer yet. Return None if there is none."""
         live = self._live.get(name)
         return None if live is None else live.endpoint
 
@@ -72,7 +75,8 @@ class Endpoints:
         return bool(wanted) and all(self.find(name) is not None for name in wanted)
 
     def follow(self, routes: Mapping[str, Route]) -> None:
-        """Go over to these routes. An endpoint answers by its old route until its new main version is loaded."""
+        """Follow these routes from now on. An endpoint uses its old route until the main version of the new route is
+        loaded. An endpoint without a route ends."""
         for name, route in routes.items():
             if self._names and name not in self._names:
                 continue
@@ -84,7 +88,7 @@ class Endpoints:
             self._leave(self._live.pop(name))
 
     async def end(self) -> None:
-        """End the processes of all versions. Call it once nothing is answered any more."""
+        """End the processes of all versions. Call this when no requests are being answered any more."""
         for live in list(self._live.values()):
             self._leave(live)
         self._live.clear()
@@ -102,7 +106,7 @@ class Endpoints:
 
 
 class _Live:
-    """An endpoint, the route that it is to have, and the tasks that keep its versions running."""
+    """An endpoint, the route that it should have, and the tasks that keep its versions running."""
 
     def __init__(self, endpoint: LiveEndpoint, start: Start, say: Say, keep_s: float, metrics: Metrics) -> None:
         self.endpoint = endpoint
@@ -163,7 +167,8 @@ class _Live:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     def _settle(self) -> None:
-        """Answer by the wanted route if its main version is loaded, and let the versions go that it doesn't name."""
+        """If the main version of the wanted route is loaded, use this route, and end the versions that it doesn't name.
+        The version that was the main one before is kept for a while."""
         route = self._wanted
         if route is None or route.main.version not in self.running:
             return
@@ -180,7 +185,8 @@ class _Live:
             self._retire(version)
 
     def _tell_differences(self, route: Route) -> None:
-        """Say which versions of a route take other columns than the main one: no record may fit both."""
+        """Report which versions of a route take other columns than the main version, since there may be no record that
+        fits both."""
         main = self.running[route.main.version]
         for version in route.versions:
             running = self.running.get(version)
@@ -195,7 +201,7 @@ class _Live:
                 )
 
     def _forget(self) -> None:
-        """Let the version go that was the main one before."""
+        """End the version that was the main one before."""
         self._before = None
         self._settle()
 
@@ -209,7 +215,7 @@ class _Live:
 
 
 async def _drained(running: Running) -> None:
-    """End a version's process once it has answered what it was asked."""
+    """End a version's process once it has answered all its requests."""
     try:
         await running.idle()
     finally:

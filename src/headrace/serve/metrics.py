@@ -1,4 +1,4 @@
-"""What a server counts: as data, which the counts of other processes can be added to, and as text for Prometheus."""
+"""The metrics of a server: as data that can be added to the metrics of other processes, and as text for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Literal, NamedTuple
 from headrace.spec.noun import Noun
 
 KIND = b"text/plain; version=0.0.4; charset=utf-8"
-"""The type of the text: https://prometheus.io/docs/instrumenting/exposition_formats/"""
+"""The content type of the text: https://prometheus.io/docs/instrumenting/exposition_formats/"""
 BOUNDS_S = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
-"""The upper bounds of the classes of a histogram, in seconds. A last class has what is above all of them."""
+"""The upper bounds of the classes of a histogram, in seconds. One more class counts durations above the last bound."""
 
 Labels = tuple[str, ...]
 
 
 class Metric(NamedTuple):
-    """Something that is counted: its name, what it is, and the names of its labels. A counter never falls while the
-    server lives, and a gauge is what is so at the moment."""
+    """Something that is counted: its name, its kind, a description, and the names of its labels. A counter never falls
+    while the server lives. A gauge is a value at the moment."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -32,10 +32,10 @@ _VARIANT = ("endpoint", "variant", "version")
 REQUESTS = Metric(
     "headrace_requests_total",
     "counter",
-    "Requests that were answered, by status and, if they failed, by the error. A request has no endpoint if it named"
-    " none that there is, and no variant if it failed before one was chosen; if several variants answered for its"
-    " records, the variant is `several`. The status 499 stands for clients that"
-    " left before the answer.",
+    "Requests that were answered, by status and, if they failed, by the error. The endpoint is empty if there is none"
+    " with the requested name, and the variant is empty if the request failed before one was chosen. If several"
+    " variants answered for its records, the variant is `several`. The status 499 means that the client left before the"
+    " answer.",
     (*_VARIANT, "status", "error"),
 )
 LATENCY = Metric(
@@ -60,8 +60,8 @@ LOG = Metric(
 TAKEN = Metric(
     "headrace_values_taken_total",
     "counter",
-    "Values that didn't quite fit and were taken: `unseen` are texts that none of the training rows had, and `null` are"
-    " fields that were null or missing.",
+    "Values that didn't quite fit and were accepted: `unseen` are texts that none of the training rows had, and `null`"
+    " are fields that were null or missing.",
     ("endpoint", "fault"),
 )
 MIRRORS = Metric(
@@ -96,8 +96,7 @@ class Spread(Noun, frozen=True):
 
 
 class Reading(Noun, frozen=True):
-    """What was counted so far: for the name of each metric, a value for each of its series, by the values of the
-    labels."""
+    """What was counted so far: for each metric, by its name, the value of each series, by the values of the labels."""
 
     numbers: dict[str, dict[Labels, float]]
     spreads: dict[str, dict[Labels, Spread]]
@@ -118,7 +117,7 @@ class Reading(Noun, frozen=True):
 
 
 class _Classes:
-    """A histogram that grows."""
+    """A histogram to which durations are added."""
 
     __slots__ = ("counts", "seconds")
 
@@ -130,7 +129,7 @@ class _Classes:
 class Metrics:
     """Counts what a server does. All methods are called in one event loop.
 
-    No label may be a text that a client can choose: each new one is a series of its own, which is kept forever.
+    No label may have a value that a client can choose: each new value makes a new series, and series are kept forever.
     """
 
     def __init__(self) -> None:
@@ -141,12 +140,12 @@ class Metrics:
         self._gauges: dict[str, Callable[[], Mapping[Labels, float]]] = {}
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        """Count something, or so many of it."""
+        """Add `by` to a metric, in the series with these labels."""
         series = self._numbers[metric.name]
         series[labels] = series.get(labels, 0) + by
 
     def took(self, metric: Metric, seconds: float, *labels: str) -> None:
-        """Count a duration in a histogram."""
+        """Add a duration to a histogram."""
         series = self._spreads[metric.name]
         classes = series.get(labels)
         if classes is None:
@@ -155,7 +154,7 @@ class Metrics:
         classes.seconds += seconds
 
     def gauge(self, metric: Metric, now: Callable[[], Mapping[Labels, float]]) -> None:
-        """Say how to find out a gauge's values."""
+        """Set the function `now`, which returns the present values of a gauge by labels."""
         self._gauges[metric.name] = now
 
     def reading(self) -> Reading:
@@ -174,8 +173,8 @@ class Metrics:
 
 
 def text(reading: Reading, endpoints: Collection[str] | None = None) -> str:
-    """Return a reading in the format 0.0.4 of Prometheus. If `endpoints` isn't None, leave out what other endpoints,
-    or none, were asked."""
+    """Return a reading as text in the format 0.0.4 of Prometheus. If `endpoints` isn't None, leave out numbers about
+    requests to other endpoints, and about requests without an endpoint."""
     return "".join(f"{line}\n" for line in _lines(reading, endpoints))
 
 
@@ -197,7 +196,7 @@ def _is_shown(metric: Metric, labels: Labels, endpoints: Collection[str] | None)
 
 
 def _classes(metric: Metric, labels: Labels, spread: Spread) -> Iterator[str]:
-    """Yield the lines of a histogram. In Prometheus, each class has what is in the lower ones, too."""
+    """Yield the lines of a histogram. In Prometheus, the count of a class includes those of all lower classes."""
     total = 0
     for bound, count in zip([f"{each:g}" for each in BOUNDS_S] + ["+Inf"], spread.counts, strict=True):
         total += count
@@ -212,7 +211,7 @@ def _labels(names: tuple[str, ...], values: Labels) -> str:
 
 
 def _escaped(value: str) -> str:
-    r"""Return a label's value as the format wants it.
+    r"""Return a label's value in the form that the format requires.
 
     >>> print(_escaped('a "\\" and a\nline'))
     a \"\\\" and a\nline

@@ -12,28 +12,27 @@ from headrace.spec.noun import Noun
 _SECONDS = {"s": 1, "m": 60, "h": 3_600}
 _TEXT = re.compile(r"([1-9][0-9]{0,8}) ?/ ?([smh])")
 _ROUNDED_S = 1e-6
-"""How much too early a request may come: numbers of the computer are rounded."""
+"""By how many seconds a request may come too early, because floating-point numbers are rounded."""
 
 
 class Rate(Noun, frozen=True):
-    """How many requests a client may make: `per_s` each second on average, and as many as that, but at least one, at
-    once.
+    """How many requests a client may make: `per_s` in a second on average, and up to `burst` at once.
 
-    It is a token bucket (or GCRA, as ITU-T I.371 calls it): a bucket with room for `burst` requests, which are put
-    back one by one, `per_s` each second.
+    This is a token bucket (or GCRA, as ITU-T I.371 calls it). A bucket has room for `burst` requests. Each request
+    takes one out, and they are put back one by one, `per_s` each second.
     """
 
     per_s: float
 
     @property
     def burst(self) -> float:
-        """How many requests may come at once, after a rest."""
+        """How many requests a client may make at once, after a pause: as many as in a second, but at least one."""
         return max(1.0, self.per_s)
 
     def taken(self, full: float, now: float) -> tuple[float, float]:
-        """Return what becomes of a bucket when a request comes: when it is full again, and for how many seconds the
-        client must wait if there is no room for its request, or else 0. `full` is when it would be full without this
-        request. All times are of one clock, in seconds.
+        """Take a request out of a bucket at the time `now`. Return the time when the bucket is full again, and for how
+        many seconds the client must wait (0: the request may be made now). `full` is the time when the bucket would be
+        full without this request. All times are in seconds, by the same clock.
 
         >>> rate = Rate(per_s=2)
         >>> full, wait = rate.taken(0.0, 10.0)
@@ -48,10 +47,10 @@ class Rate(Noun, frozen=True):
 
 
 def rate_in(text: str) -> Rate:
-    """Return the rate that a text tells, such as `100/s`, `600/m` or `10/h`.
+    """Return the rate that a text means, such as `100/s`, `600/m` or `10/h`.
 
     Raises:
-        ConfigError: it tells none.
+        ConfigError: the text isn't a rate.
     """
     found = _TEXT.fullmatch(text.strip())
     if found is None:
@@ -60,7 +59,7 @@ def rate_in(text: str) -> Rate:
 
 
 class Rates:
-    """Counts what clients ask, in one process."""
+    """Limits how often clients may make requests, in one process."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float]) -> None:
         self._rate = rate
@@ -68,7 +67,8 @@ class Rates:
         self._full: dict[str, float] = {}
 
     def wait_s(self, client: str) -> int:
-        """Return 0 if a client may ask now, and count that it does; or else for how many seconds it must wait, rounded
-        up. The name of a client must be none that it invents: each name is remembered."""
+        """If a client may make a request now, count this request and return 0. Otherwise return for how many seconds
+        the client must wait, rounded up. `client` must not be a name that clients can invent, since each name is
+        remembered."""
         self._full[client], wait = self._rate.taken(self._full.get(client, -math.inf), self._clock())
         return math.ceil(wait)

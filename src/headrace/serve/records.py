@@ -1,7 +1,7 @@
 """Records: rows that a client sends as JSON, checked against the signature of the model that answers them.
 
-The usual case is fast: one decoder, made from the signature, reads and checks all records. Only if it refuses them,
-a second pass looks for every fault, so that a client hears of all of them at once.
+The usual case is fast: one decoder, made from the signature, reads and checks all records. If it refuses them, a second
+pass finds every fault, so that the client gets all faults at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from headrace.spec.noun import UNREADABLE, Noun
 from headrace.spec.signature import Column
 
 MOST_FAULTS = 100
-"""How many faults a refusal names at most."""
+"""The most faults that a refusal lists."""
 SHOWN = 40
 """How many characters of a wrong value are shown."""
 
@@ -32,10 +32,10 @@ Handling = Literal["refuse", "take"]
 
 
 class Strictness(Noun, frozen=True):
-    """How an endpoint treats records that don't quite fit: fields that the model doesn't take, missing fields, nulls,
-    and texts that are none of a column's categories. An unknown field that is taken is left out, and a missing one is
-    null. A null goes to the preparation and the model, as it does in a table; so does an unseen text. Where missing
-    fields are taken, so are nulls."""
+    """How an endpoint treats records that don't quite fit. It refuses or takes (accepts) fields that the model doesn't
+    have (`unknown`), missing fields, nulls, and texts that aren't among a column's categories (`unseen`). An unknown
+    field that is taken is ignored, and a missing field becomes null. Nulls and unseen texts go to the preparation and
+    the model, as they do in a table. If missing fields are taken, so are nulls."""
 
     unknown: Handling = "refuse"
     missing: Handling = "refuse"
@@ -52,7 +52,7 @@ class Fault(Noun, frozen=True):
 
 
 class RecordsRefused(UsageError):
-    """Records don't fit the model. `faults` names what is wrong, at most `MOST_FAULTS` of it."""
+    """Records don't fit the model. `faults` lists what is wrong, at most `MOST_FAULTS` entries."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("the records don't fit the model", hint="correct what `faults` names")
@@ -60,10 +60,10 @@ class RecordsRefused(UsageError):
 
 
 class Rows(Noun, frozen=True):
-    """Records as columns: for each column that the model takes, a value for each record. Dates, times and decimals are
-    Python's; `models.fitting.table_of` makes a table of them. `beside` are the columns that tell whom and when the
-    answers are about and that the model doesn't take, as texts. `names` are the client's own ids of the records; empty
-    if it sent none. `taken` counts what did not quite fit and was taken."""
+    """Records as columns. `columns` has, for each column that the model takes, a value for each record; dates, times
+    and decimals are Python's (`models.fitting.table_of` makes a table of them). `beside` has, as texts, the columns
+    that say whom and when an answer is about, if the model doesn't take them. `names` are the client's own ids of the
+    records; empty if it sent none. `taken` counts values that didn't quite fit and were accepted, by kind."""
 
     columns: dict[str, tuple[Any, ...]]
     count: int
@@ -73,13 +73,13 @@ class Rows(Noun, frozen=True):
 
 
 class Records:
-    """Reads records for a model that takes these columns.
+    """Reads records for a model that takes the columns `takes`.
 
-    `key` and `time` are the columns that tell whom and when an answer is about, if there are any. Each record must have
+    `key` and `time` are the columns that say whom and when an answer is about, if there are any. Each record must have
     them, even if the model doesn't take them.
 
     Raises:
-        UsageError: a column has a type that JSON can't hold, or the model takes `time` as something else than a time.
+        UsageError: a column has a type that JSON can't hold, or the model's column `time` isn't a time.
     """
 
     def __init__(
@@ -152,11 +152,11 @@ class Records:
         return self._beside
 
     def about(self, key: str | None, time: str | None) -> Records:
-        """Return what reads records for the same model whose columns `key` and `time` tell whom and when an answer is
-        about.
+        """Return a reader of records for the same model, in which the columns `key` and `time` say whom and when an
+        answer is about.
 
         Raises:
-            UsageError: the model takes `time` as something else than a time.
+            UsageError: the model's column `time` isn't a time.
         """
         if (key, time) == (self.key, self._time):
             return self
@@ -167,8 +167,8 @@ class Records:
         return self._others[key, time]
 
     def keys(self, body: bytes) -> list[str]:
-        """Return whom the records of a request's body are about, one text for each; an empty list if a record doesn't
-        tell it, or if the body is no list of records. `rows` says then what is wrong."""
+        """Return the key of each record in a request's body (whom it is about) as text. If a record has no valid key,
+        or the body has no list of records, return an empty list; `rows` then says what is wrong."""
         try:
             return [key_text(each.key) for each in self._decode_keys(body).records]
         except UNREADABLE:
@@ -179,7 +179,7 @@ class Records:
         its own.
 
         Raises:
-            RecordsRefused: they don't fit.
+            RecordsRefused: the records don't fit the model.
         """
         try:
             found = self._decode(body)
@@ -191,11 +191,11 @@ class Records:
         return self._checked(columns, len(found.records), tuple(found.ids))
 
     def of_columns(self, columns: Mapping[str, Sequence[Any]], count: int) -> Rows:
-        """Return records that came column by column, each with `count` values as JSON has them. They are treated as
-        records are that come one by one.
+        """Return records that a client sent as columns. Each column has `count` values, of the types that JSON has. The
+        records are checked like those in a body.
 
         Raises:
-            RecordsRefused: they don't fit.
+            RecordsRefused: the records don't fit the model.
         """
         given = dict(columns)
         if self._manners.missing == "take":
@@ -218,7 +218,8 @@ class Records:
                 yield from self._faults_in(name, value, number)
 
     def _checked(self, columns: dict[str, tuple[Any, ...]], count: int, names: tuple[str, ...]) -> Rows:
-        """Return columns of values that have the right types, if nothing else is wrong with them."""
+        """Return columns as rows, after checking categories, keys and times. The types of the values are right
+        already."""
         unseen = self._unseen(columns)
         if unseen and self._manners.unseen == "refuse":
             raise RecordsRefused(unseen[:MOST_FAULTS])
@@ -231,7 +232,7 @@ class Records:
         return Rows(columns=columns, count=count, beside=beside, names=names, taken=taken)
 
     def _untold(self, columns: Mapping[str, Sequence[Any]]) -> Iterator[Fault]:
-        """Yield where records don't tell whom or when their answers are about."""
+        """Yield a fault for each record without a valid key or time."""
         for name in filter(None, (self.key, self._time)):
             for record, value in enumerate(columns[name]):
                 if why := why_untold(value, is_time=name == self._time):
@@ -309,15 +310,15 @@ class Given(Protocol):
     """The rows of a request, as a client has sent them."""
 
     def keys(self, records: Records, /) -> list[str]:
-        """Return whom the rows are about, one text for each; an empty list if that can't be told."""
+        """Return the key of each row (whom it is about) as text; an empty list if a key can't be read."""
         ...
 
     def rows(self, records: Records, places: Sequence[int] | None, /) -> Rows:
-        """Return the rows at these positions (None: all) for the model of these records. Rows in faults are counted
-        among those at these positions.
+        """Return the rows at the positions `places` (None: all rows), checked for the model of `records`. In faults,
+        rows are numbered among those at `places`.
 
         Raises:
-            RecordsRefused: they don't fit.
+            RecordsRefused: the rows don't fit the model.
         """
         ...
 
@@ -346,10 +347,11 @@ _decode_raw = msgspec.json.Decoder(_Raw).decode
 
 
 def parted(body: bytes, parts: Sequence[Sequence[int]]) -> list[bytes]:
-    """Return the body of a request as several bodies: one for each list of positions of records.
+    """Divide the body of a request into several bodies: one for each of `parts`, which are lists of positions of
+    records.
 
     Raises:
-        RecordsRefused: the ids beside the records don't fit them.
+        RecordsRefused: the body's ids don't fit its records.
     """
     found = _decode_raw(body)
     if found.ids and (fault := _ids(found.ids, len(found.records))):
@@ -363,7 +365,7 @@ def parted(body: bytes, parts: Sequence[Sequence[int]]) -> list[bytes]:
 
 
 def why_untold(value: Any, *, is_time: bool) -> str | None:
-    """Return why a value doesn't tell whom, or when, an answer is about; None if it does."""
+    """Return why a value can't be a record's key (with `is_time`: its time), or None if it can."""
     if value is None or value == "":
         return "it is missing" if value is None else "it is empty"
     try:
@@ -386,7 +388,7 @@ def _brief(value: Any) -> str:
 
 
 def _told(column: Column, strictness: Strictness, *, may_be_null: bool) -> Meta:
-    """Return what the schema of records says of a column beside its type in JSON."""
+    """Return a column's description, and its categories if it has some, for the schema of records."""
     if column.categories is None:
         return Meta(description=column.type)
     if strictness.unseen == "take":
@@ -426,7 +428,7 @@ def _type(column: Column, kind: str | None = None) -> Any:
 _ID: Any = Annotated[str, Meta(min_length=1, max_length=200)]
 _UNIQUE = Meta(extra_json_schema={"uniqueItems": True})
 _UNNAMED = re.compile(r'["\\\x00-\x1f]')
-"""Characters that msgspec takes in no name of a field."""
+"""Characters that msgspec doesn't allow in the name of a field."""
 _LOCAL_TIME: Any = Annotated[datetime, Meta(tz=False, extra_json_schema={"format": "date-time-local"})]
 _TEXT: Any = Annotated[str, Meta(min_length=1, max_length=200)]
 _DATE: Any = Annotated[
@@ -434,7 +436,7 @@ _DATE: Any = Annotated[
     Meta(min_length=1, max_length=200, extra_json_schema={"anyOf": [{"format": "date"}, {"format": "date-time"}]}),
 ]
 _BESIDE: tuple[Any, Any] = (_TEXT | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)] | float | bool, _DATE)
-"""What values are in JSON that tell whom, and when, an answer is about, if the model doesn't take them."""
+"""The types of keys and of times in JSON, for key and time columns that the model doesn't take."""
 _TYPES: dict[str, Any] = {
     "bool": bool,
     "double|float|halffloat": float,

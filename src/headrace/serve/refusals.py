@@ -1,17 +1,17 @@
 """What a client gets in place of predictions: a status, and the error as one JSON object.
 
-Refusal                    the request is refused before its endpoint is asked
+Refusal                    the request is refused before it reaches its endpoint
 ├── BadRequest        400  it isn't valid HTTP, or its body can't be unpacked
 ├── TokenRefused      401  the client has no valid token
-├── AccessRefused     403  the client may not ask
+├── AccessRefused     403  the client may not send this request
 ├── PathUnknown       404  there is no such path
 ├── EndpointUnknown   404  there is no such endpoint
 ├── VersionUnknown    404  the endpoint's route gives no share to this version
-├── WrongMethod       405  the path is asked by other methods
+├── WrongMethod       405  the path needs another method
 ├── BodyLate          408  the body didn't come in time
 ├── BodyTooLarge      413  the body is larger than a request may be
 ├── ContentRefused    415  the body has another form than JSON or Arrow
-├── RateExceeded      429  the client asks too often
+├── RateExceeded      429  the client sends requests too often
 ├── HeadTooLarge      431  the headers are larger than they may be
 ├── NotReady          503  the models aren't loaded yet
 ├── ServerFull        503  too many clients are connected
@@ -31,11 +31,11 @@ from headrace.serve.predictions.feedback import LabelsRefused
 from headrace.serve.records import RecordsRefused
 
 RETRY_AFTER = (b"retry-after", b"1")
-"""After how many seconds a client may try again."""
+"""The header that says after how many seconds a client may try again."""
 
 
 class Response(NamedTuple):
-    """What a client gets. `kind` is the type of its content."""
+    """An HTTP response. `kind` is the type of its content."""
 
     status: int
     body: bytes
@@ -44,7 +44,7 @@ class Response(NamedTuple):
 
 
 class Refusal(RefusedError):
-    """A request is refused before its endpoint is asked. `headers` are sent with the answer."""
+    """A request is refused before it reaches its endpoint. `headers` are sent with the answer."""
 
     status: ClassVar[int]
 
@@ -66,7 +66,7 @@ class TokenRefused(Refusal):
 
 
 class AccessRefused(Refusal):
-    """The client may not ask."""
+    """The client may not send this request."""
 
     status = 403
 
@@ -90,7 +90,7 @@ class VersionUnknown(Refusal):
 
 
 class WrongMethod(Refusal):
-    """The path is asked by other methods."""
+    """The path needs another method."""
 
     status = 405
 
@@ -114,7 +114,7 @@ class ContentRefused(Refusal):
 
 
 class RateExceeded(Refusal):
-    """The client asks too often."""
+    """The client sends requests too often."""
 
     status = 429
 
@@ -150,13 +150,13 @@ class AnswerLate(Refusal):
 
 
 def answered(status: int, content: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Response:
-    """Return a response with this content."""
+    """Return a response with this content, as JSON."""
     return Response(status, msgspec.json.encode(content), headers)
 
 
 def answer_to(error: Exception) -> Response:
-    """Return the response to a request that ended with this error. Of an error in the server itself, it says no more
-    than what the client can do."""
+    """Return the response to a request that ended with this error. If the error is in the server itself, the response
+    only says what the client can do."""
     match error:
         case Refusal():
             return answered(error.status, _told(error), error.headers)
@@ -174,7 +174,7 @@ def answer_to(error: Exception) -> Response:
             why = "the log can't be written at the moment, so it isn't sure that the request was kept"
             return _withheld(503, error, why, "try again later")
         case _:
-            unexpected = HeadraceError("the request failed inside of the server")
+            unexpected = HeadraceError("the request failed inside the server")
             return _withheld(500, unexpected, unexpected.message, "the server's log says why")
 
 
@@ -183,6 +183,6 @@ def _told(error: HeadraceError) -> dict[str, Any]:
 
 
 def _withheld(status: int, error: HeadraceError, message: str, hint: str) -> Response:
-    """Return a response that leaves out the error's own message: it may name paths and processes of the server."""
+    """Return a response without the error's own message, since this may name paths and processes of the server."""
     content = {"error": type(error).__name__, "message": message, "hint": hint}
     return answered(status, content, (RETRY_AFTER,) if status == 503 else ())

@@ -1,4 +1,4 @@
-"""What a client sends: the headers of a request, and its body within limits."""
+"""Reads what a client sends: the headers of a request, and its body, within limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from headrace.serve.refusals import BadRequest, BodyLate, BodyTooLarge, ContentR
 from headrace.spec.noun import Noun
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names, in lower case, and values."""
+"""The headers of a request: pairs of name, in lower case, and value."""
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 """Waits for the next piece of a body, or for the client to leave."""
 
@@ -22,11 +22,11 @@ ARROW = "application/vnd.apache.arrow.stream"
 _FORMS: dict[str, Form] = {"application/json": "json", ARROW: "arrow"}
 BINARY = "application/octet-stream"
 HEAD_BYTES = b"inference-header-content-length"
-"""The header that says how many bytes of a body are JSON, with bytes of tensors behind it."""
+"""The header that says how many bytes at the start of a body are JSON. The bytes of tensors follow."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _GZIP = 31
-"""zlib's number for gzip, and nothing else, with the largest window."""
+"""zlib's number for the format gzip only, with the largest window."""
 
 
 class Limits(Noun, frozen=True):
@@ -45,7 +45,7 @@ class Limits(Noun, frozen=True):
     request_s: float = 30.0
     """How long a request may take, from its headers to its answer."""
     stop_s: int = 30
-    """How long a server that stops waits for what runs."""
+    """How many seconds a server that stops waits for requests that run."""
     most_connections: int = 4_096
     """How many clients may be connected."""
     most_pipelined: int = 16
@@ -53,7 +53,7 @@ class Limits(Noun, frozen=True):
 
 
 HAS_LEFT = "the client has left"
-"""With these words, the task of a request is cancelled whose client has closed the connection."""
+"""The message with which the task of a request is cancelled when its client has closed the connection."""
 
 
 class ClientLeft(Exception):
@@ -78,11 +78,11 @@ def trace_of(headers: Headers) -> str:
 
 
 def check_content(headers: Headers, limits: Limits) -> Form:
-    """Check what the headers say of the body, and return its form.
+    """Check what the headers say about the body, and return its form.
 
     Raises:
-        ContentRefused: it is neither JSON nor Arrow, or it is packed in another way than by gzip.
-        BodyTooLarge: it is too large.
+        ContentRefused: the body is neither JSON nor Arrow, or it is packed by something else than gzip.
+        BodyTooLarge: the body is too large.
     """
     # A page of another site can send a body of this type only if the server allows it beforehand, which it does for the
     # sites of `[serve] origins`.
@@ -100,11 +100,11 @@ def check_content(headers: Headers, limits: Limits) -> Form:
 
 
 def check_size(headers: Headers, limits: Limits) -> None:
-    """Check what the headers say of the size of the body, and how it is packed.
+    """Check what the headers say about the size of the body and about how it is packed.
 
     Raises:
-        ContentRefused: it is packed in another way than by gzip.
-        BodyTooLarge: it is too large.
+        ContentRefused: the body is packed by something else than gzip.
+        BodyTooLarge: the body is too large.
     """
     if (encoding := _encoding(headers)) not in ("", "identity", "gzip"):
         raise ContentRefused(
@@ -117,11 +117,12 @@ def check_size(headers: Headers, limits: Limits) -> None:
 
 
 def head_bytes_of(headers: Headers, limits: Limits) -> int | None:
-    """Check what the headers say of a body, and return how many bytes of it are JSON; None: all.
+    """Check what the headers say about the body, and return how many bytes at its start are JSON. None: the whole body
+    is JSON.
 
     Raises:
-        ContentRefused, BadRequest: it is neither JSON nor JSON with tensors behind it.
-        BodyTooLarge: it is too large.
+        ContentRefused, BadRequest: the body is neither JSON nor JSON followed by tensors.
+        BodyTooLarge: the body is too large.
     """
     types, lengths = values(headers, b"content-type"), values(headers, HEAD_BYTES)
     kind = types[0].lower().partition(";")[0].strip() if len(types) == 1 else ""
@@ -136,7 +137,7 @@ def head_bytes_of(headers: Headers, limits: Limits) -> int | None:
         )
     if (kind == BINARY and not lengths) or len(lengths) > 1 or not all(map(_NUMBER.fullmatch, lengths)):
         raise BadRequest(
-            "`Inference-Header-Content-Length` must say once how many bytes of the body are JSON",
+            "the header `Inference-Header-Content-Length` must be given once, with a number of bytes",
             hint=f"send it with `Content-Type: {BINARY}`",
         )
     check_size(headers, limits)
@@ -147,9 +148,9 @@ async def body_of(headers: Headers, receive: Receive, limits: Limits) -> bytes:
     """Return the body of a request, unpacked.
 
     Raises:
-        BodyTooLarge: it is too large. Nothing more is read then.
+        BodyTooLarge: the body is too large. The rest of it isn't read.
         BodyLate: the client sends nothing for too long.
-        BadRequest: it can't be unpacked.
+        BadRequest: the body can't be unpacked.
         ClientLeft: the client has left before the end.
     """
     body = _Body(limits, is_packed=_encoding(headers) == "gzip")
@@ -170,7 +171,7 @@ async def body_of(headers: Headers, receive: Receive, limits: Limits) -> bytes:
 
 
 class _Body:
-    """A body as it comes. It never holds many more bytes than a body may have."""
+    """Collects the pieces of a body. It never contains many more bytes than a body may have."""
 
     def __init__(self, limits: Limits, *, is_packed: bool) -> None:
         self._limits = limits

@@ -1,4 +1,4 @@
-"""A version of a model that runs."""
+"""A version of a model whose process is running."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ WhyEnded = Callable[[], Awaitable[str]]
 
 
 class Running:
-    """A version of a model (`delays:3`) whose process answers. `why_ended` says why the process has ended, once it
-    has. `gives` are the columns of its answers, if they are known, and `example` is a made-up record."""
+    """A version of a model (`delays:3`) whose process answers. Once the process has ended, `why_ended` returns the
+    reason. `gives` are the columns of the answers, if they are known, and `example` is a made-up record."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Running:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Keep the process from being ended by a new route meanwhile."""
+        """Return a context in which a new route can't end the process."""
         self._asked += 1
         self._idle.clear()
         try:
@@ -61,5 +61,5 @@ class Running:
                 self._idle.set()
 
     async def idle(self) -> None:
-        """Wait until it answers no request any more."""
+        """Wait until the process isn't answering any request."""
         await self._idle.wait()

@@ -21,22 +21,23 @@ from headrace.serve.metrics import CONNECTIONS
 from headrace.serve.request import Limits
 
 BACKLOG = 2048
-"""How many connections may wait to be taken."""
+"""How many connections may wait to be accepted."""
 _HOSTS = (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
 _SURPLUS = 16
-"""How many clients beyond the bound of connections may agree on TLS, to be told that there is no room for them."""
+"""How many clients above the limit of connections may make a TLS handshake, so that they can be told that the server is
+full."""
 _PAUSE_S = 0.1
-"""How long no client is taken when the system has no file for one."""
+"""How many seconds no client is accepted after accepting failed, for example because too many files are open."""
 _GRACE_S = 5.0
 """How long requests that are cancelled may take to end."""
 
 
 def loopback(port: int) -> list[socket.socket]:
-    """Return sockets that listen on this port of the loopback addresses: that of IPv4, and that of IPv6 if the host has
-    one. For the port 0, a free port is chosen.
+    """Return sockets that listen on this port of the loopback addresses: the one of IPv4, and the one of IPv6 if the
+    host has it. If the port is 0, a free port is chosen.
 
     Raises:
-        UsageError: the port can't be had.
+        UsageError: the port can't be used.
     """
     return _listening([each for each in _HOSTS if each[1] == socket.AF_INET or _has_ipv6()], port)
 
@@ -45,7 +46,7 @@ def addressed(host: str, port: int) -> list[socket.socket]:
     """Return sockets that listen on this port of the addresses of a host, such as `0.0.0.0`, `::` or a name.
 
     Raises:
-        UsageError: the host isn't known, or the port can't be had.
+        UsageError: the host isn't known, or the port can't be used.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -62,11 +63,12 @@ def is_loopback(sockets: Sequence[socket.socket]) -> bool:
 
 
 def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return what speaks TLS 1.2 or newer by a certificate, with those that vouch for it behind it, and its key: files
-    in PEM.
+    """Return the TLS context (version 1.2 or newer) for a certificate and its key, which are files in PEM. In the file
+    of the certificate, the intermediate certificates follow it.
 
     Raises:
-        ConfigError: a file can't be read, every user of the host can read the key, or the two don't fit.
+        ConfigError: a file can't be read, every user of the host can read or change the key, or the key doesn't belong
+            to the certificate.
     """
     try:
         if key.stat().st_mode & stat.S_IRWXO:
@@ -85,7 +87,8 @@ def tls_of(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def _no_password() -> str:
-    """Return no password for a key that needs one. Without this, OpenSSL would ask for it on the terminal."""
+    """Return an empty password for a key that needs one. Without this function, OpenSSL would ask for the password on
+    the terminal."""
     return ""
 
 
@@ -106,9 +109,9 @@ def _listening(hosts: Sequence[tuple[str, int]], port: int) -> list[socket.socke
 
 
 class Server:
-    """Serves an application on sockets that listen already, in the event loop that `serve` is called in. The loop
-    should be uvloop's, and signals are left to the caller: it calls `stop` when one comes. With `tls`, clients must
-    speak TLS."""
+    """Serves an application on sockets that listen already, in the event loop in which `serve` is called. The loop
+    should be uvloop's. Signals aren't handled here: the caller calls `stop` when one comes. With `tls`, clients must
+    use TLS."""
 
     def __init__(
         self, app: App, sockets: Sequence[socket.socket], limits: Limits, tls: ssl.SSLContext | None = None
@@ -118,8 +121,8 @@ class Server:
         app.metrics.gauge(CONNECTIONS, lambda: {(): self._server.clients()})
 
     async def serve(self) -> None:
-        """Serve until `stop` is called and what runs then is answered, or `Limits.stop_s` is over. The sockets are
-        closed then. If the caller is cancelled, all connections are closed at once."""
+        """Serve until `stop` is called. Then answer the requests that run, for at most `Limits.stop_s` seconds, and
+        close the sockets. If the caller is cancelled, all connections are closed at once."""
         try:
             await self._server.serve(self._sockets)
         finally:
@@ -128,7 +131,7 @@ class Server:
                 each.close()
 
     def stop(self) -> None:
-        """Take no more connections, answer the requests that run, and end. Call it in the event loop's thread."""
+        """Accept no more connections, answer the requests that run, and end. Call this in the event loop's thread."""
         self._server.should_exit = True
 
 
@@ -141,11 +144,11 @@ class _Uvicorn(uvicorn.Server):
         self._agreeing: set[asyncio.Task[None]] = set()
 
     def clients(self) -> int:
-        """Return how many clients are connected, with those that don't speak TLS yet."""
+        """Return how many clients are connected, including those whose TLS handshake isn't complete."""
         return len(self.server_state.connections) + len(self._agreeing)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen."""
+        """Begin to accept connections."""
         loop, tls = asyncio.get_running_loop(), self._tls
         if tls is None:
             self.servers = [
@@ -157,8 +160,8 @@ class _Uvicorn(uvicorn.Server):
         self.started = True
 
     async def _take(self, listening: socket.socket, tls: ssl.SSLContext) -> None:
-        """Take clients, and let each agree on TLS, for which it has limited time. A server of the event loop would hold
-        any number of clients that never say anything, and tell of each only when it has agreed."""
+        """Accept clients, and make a TLS handshake with each, in limited time. A server of the event loop isn't used:
+        it would accept any number of clients that never send anything, and report each only after its handshake."""
         loop = asyncio.get_running_loop()
         listening.setblocking(False)
         while True:
@@ -186,18 +189,18 @@ class _Uvicorn(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture none: they are the caller's."""
+        """Capture no signals: the caller handles them."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wait for what runs. Requests that take too long are cancelled, and still say so to their clients."""
+        """Wait for the requests that run. Requests that take too long are cancelled, and their clients get an error."""
         self._take_no_more()
         await super().shutdown(sockets)
         if self.server_state.tasks:
             await asyncio.wait(self.server_state.tasks, timeout=_GRACE_S)
 
     def end(self) -> None:
-        """Close what is still open."""
+        """Close all sockets and connections that are still open."""
         self._take_no_more()
         for server in getattr(self, "servers", ()):
             server.close()

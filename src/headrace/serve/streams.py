@@ -1,4 +1,4 @@
-"""The rows of a request as a stream of Arrow, and their answers as one."""
+"""Reads the rows of a request from a stream of Arrow, and writes the answers as such a stream."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_ROWS = 100_000
 
 
 class StreamPart(Noun, frozen=True):
-    """Rows of a stream as two streams: as they are logged (`given`), and as a model is asked about them."""
+    """Some rows of a stream, as two streams: `given` is logged, and `asked` is sent to a model."""
 
     count: int
     given: bytes
@@ -29,8 +29,8 @@ class StreamPart(Noun, frozen=True):
 
 
 class Stream(NamedTuple):
-    """The rows of a request: its body, and the table in it. `texts` are the columns that tell whom and when the rows
-    are about, as texts; `keys` is the one that tells whom, or None."""
+    """The rows of a request: its body, and the table in it. `texts` are the columns that say whom and when the rows are
+    about, as texts. `keys` is the column that says whom, or None if there is none."""
 
     body: bytes
     table: pa.Table
@@ -38,8 +38,8 @@ class Stream(NamedTuple):
     keys: Sequence[str] | None
 
     def part(self, places: Sequence[int] | None, beside: Sequence[str]) -> StreamPart:
-        """Return the rows at these positions, or all of them if `places` is None. The columns `beside` are those that a
-        model doesn't take: it isn't asked about them, and they are logged as texts, as they are for records."""
+        """Return the rows at the positions `places` (None: all rows). The columns `beside` are those that the model
+        doesn't take: they aren't sent to the model, and are logged as texts, as they are for records."""
         if places is None and not beside:
             return StreamPart(count=self.table.num_rows, given=self.body, asked=self.body)
         table = self.table if places is None else self.table.take(places)
@@ -53,11 +53,12 @@ class Stream(NamedTuple):
 
 
 def read(body: bytes, key: str | None, time: str | None) -> Stream:
-    """Return the rows in the body of a request, whose columns `key` and `time` tell whom and when they are about.
+    """Return the rows in the body of a request. The columns `key` and `time` say whom and when the rows are about
+    (None: no such column).
 
     Raises:
-        RowsRefused: the body is no sound stream, or has too many rows or none.
-        RecordsRefused: a row doesn't tell whom or when it is about.
+        RowsRefused: the body isn't a valid stream, has too many rows, or has none.
+        RecordsRefused: a row has no valid key or time.
     """
     try:
         table = table_in(body)
@@ -80,14 +81,14 @@ def read(body: bytes, key: str | None, time: str | None) -> Stream:
 
 
 class _Untold(Exception):
-    """A column doesn't tell whom, or when, rows are about."""
+    """A column doesn't have a valid key, or time, in each row."""
 
 
 def _texts_in(table: pa.Table, name: str, *, is_time: bool) -> Iterator[str]:
     """Yield the values of a column as texts.
 
     Raises:
-        _Untold: there is no such column, or a row doesn't tell it.
+        _Untold: there is no such column, or a row has no valid value.
     """
     if table.column_names.count(name) != 1:
         raise _Untold("it is missing" if name not in table.column_names else "two columns have this name")
@@ -105,8 +106,7 @@ def _texts_in(table: pa.Table, name: str, *, is_time: bool) -> Iterator[str]:
 
 
 class AnswerPart(NamedTuple):
-    """The answers of one variant: a stream, whose rows answer for the request's rows at `places` (None: for all of
-    them)."""
+    """The answers of one variant, as a stream. They are for the request's rows at `places` (None: for all rows)."""
 
     stream: bytes
     places: Sequence[int] | None
@@ -136,7 +136,8 @@ def with_ids(answers: pa.Table, ids: Sequence[str]) -> bytes:
 
 
 def _one_below_the_other(tables: Sequence[pa.Table]) -> pa.Table:
-    """Return tables as one. A column that has other types in other tables becomes text."""
+    """Return one table with the rows of all tables. A column that doesn't have the same type in all tables becomes
+    text."""
     try:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:

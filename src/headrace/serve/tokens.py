@@ -1,4 +1,5 @@
-"""Tokens: texts by which clients show that they may ask. A server keeps only what identifies them."""
+"""Tokens: secret texts that clients send to show that they may make requests. A server has no token itself, only its id
+and a digest."""
 
 from __future__ import annotations
 
@@ -14,16 +15,17 @@ from headrace.serve.request import Headers, values
 PREFIX = "headrace"
 """The beginning of each token, by which programs that look for leaked secrets can find one."""
 OLDEST_S = 600.0
-"""For how long a server lets clients in by the tokens that it knows, while the ledger can't be read."""
+"""While the ledger can't be read, a server uses the tokens that it knows for this many seconds."""
 PREDICT, FEEDBACK = SCOPES = ("predict", "feedback")
-"""What a token may be for: to ask for predictions, and to say what really came of them."""
+"""The kinds of requests that a token may allow: requests for predictions, and requests with labels of predictions."""
 _NOBODY = "0" * 64
 _CHALLENGE = ((b"www-authenticate", b"Bearer"),)
 
 
 class Token(NamedTuple):
-    """What a server knows of a token: its id, the SHA-256 of its secret, the endpoints that it lets ask (empty: all),
-    until when, in Unix seconds, and what it is for."""
+    """What a server knows about a token. `digest` is the SHA-256 of its secret. `endpoints` are the endpoints that it
+    is valid for (empty: all). `expires` is in Unix seconds (None: it doesn't expire). `scopes` are the kinds of
+    requests that it allows."""
 
     id: str
     digest: str
@@ -38,8 +40,8 @@ def written(identity: str, secret: str) -> str:
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a token's secret. The secret is 256 random bits, so a fast digest is enough: nobody can
-    try them all."""
+    """Return the digest of a token's secret, which is stored instead of the secret. The secret is 256 random bits, so a
+    fast digest is enough: nobody can try all secrets."""
     return sha256(secret.encode()).hexdigest()
 
 
@@ -53,18 +55,18 @@ class Tokens:
         self._known_at = steady()
 
     def know(self, tokens: Iterable[Token]) -> None:
-        """Take these tokens, which were read just now, in place of those that were known."""
+        """Use these tokens, which were read just now, in place of those that were known before."""
         self._known = {token.id: token for token in tokens}
         self._known_at = self._steady()
 
     def check(self, headers: Headers, endpoint: str, scope: str) -> Token:
-        """Check that a client may ask an endpoint for this, by its header `Authorization: Bearer TOKEN`, and return the
-        token.
+        """Return the token in a request's header `Authorization: Bearer TOKEN`, after checking that it is valid for
+        this endpoint and this scope.
 
         Raises:
-            TokenRefused: it has no valid token.
-            AccessRefused: its token is for other endpoints, or for something else.
-            NotReady: nobody knows which tokens are still valid.
+            TokenRefused: the request has no valid token.
+            AccessRefused: the token is for other endpoints or other scopes.
+            NotReady: it isn't known which tokens are still valid.
         """
         token = self.valid(headers)
         if token.endpoints and endpoint not in token.endpoints:
@@ -74,16 +76,16 @@ class Tokens:
             )
         if scope not in token.scopes:
             raise AccessRefused(
-                f"the token `{token.id}` isn't for this: its scope is {' '.join(sorted(token.scopes))}",
+                f"the token `{token.id}` isn't for such requests: its scope is {' '.join(sorted(token.scopes))}",
                 hint=f"`headrace tokens make --scope {scope}` makes a token for it",
             )
         return token
 
     def valid(self, headers: Headers) -> Token:
-        """Return the token that a client shows, if it is valid. For the errors, see `check`."""
+        """Return a request's token if it is valid. For the errors, see `check`."""
         if self._steady() - self._known_at > OLDEST_S:
             raise NotReady(
-                f"the tokens couldn't be looked up for {OLDEST_S / 60:g} minutes, so none is taken",
+                f"the tokens couldn't be looked up for {OLDEST_S / 60:g} minutes, so no token is accepted",
                 hint="see why the server can't read its ledger",
             )
         given = values(headers, b"authorization")
@@ -100,7 +102,7 @@ class Tokens:
         same = hmac.compare_digest(digest_of(secret), _NOBODY if token is None else token.digest)
         is_token = len(given) == 1 and kind.lower() == "bearer" and prefix == PREFIX
         if token is None or not same or not is_token:
-            hint = "it may have been revoked; a new one is taken after a second"
+            hint = "it may have been revoked; a new token is accepted after a second"
             raise TokenRefused("this token isn't valid", hint=hint, headers=_CHALLENGE)
         if token.expires is not None and token.expires <= self._clock():
             raise TokenRefused("this token has expired", hint="`headrace tokens make` makes one", headers=_CHALLENGE)

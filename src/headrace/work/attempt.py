@@ -170,8 +170,8 @@ class Desk:
     def _warn(self, here: Here) -> None:
         """Log a warning if a secret was masked in a value that the attempt saved.
 
-        This isn't `define.log.warn`: the user's code may have failed by now, or may have closed or replaced
-        `sys.stderr`. Neither that nor a full store may change the attempt's result.
+        This doesn't use `define.log.warn`, since the user's code may have failed by now, or may have closed or replaced
+        `sys.stderr`. An error here, such as a full disk, doesn't change the attempt's result.
         """
         if self._has_masked:
             self._has_masked = False
@@ -181,7 +181,7 @@ class Desk:
                 here.log(WARNING, MASKED)
 
     def _remark(self) -> None:
-        """Tell the driver which environment variables the project's code has asked for in vain (`missing_variables`).
+        """Tell the driver which missing environment variables the project's code has asked for (`missing_variables`).
         The driver shows these remarks to the user. Each remark is sent only once."""
         for text in self.absent.remarks():
             self._channel.send(Remark(text))

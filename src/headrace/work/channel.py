@@ -1,6 +1,6 @@
 """A worker's channel to its driver. The worker gets messages from the driver, and sends numbered reports to it. Each
 report is kept until the driver acknowledges it. If the driver is gone, or another driver has taken over the worker, the
-channel goes on with a connection to the next driver as soon as there is one."""
+channel switches to a connection to the next driver as soon as there is one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Gone(Exception):
 
 class Channel:
     """Reads the driver's messages, and sends reports to it. When the driver is gone, each new report is appended at
-    once to the spool in the store, with all unacknowledged ones: this process may be killed before its attempt ends.
+    once to the spool, a file in the store, together with all unacknowledged ones, since this process may be killed
+    before its attempt ends.
 
-    `successor` brings the connection to the run's next driver. If it is None, a worker without a driver leaves as soon
-    as it is idle.
+    `successor` brings the connection to the run's next driver. If it is None, a worker without a driver ends as soon as
+    it is idle.
     """
 
     def __init__(
@@ -201,7 +202,7 @@ class Channel:
 
     def _may_begin(self, order: Do | Move) -> bool:
         """Return whether an attempt may begin, and note that it does. It may not if a new driver has taken over this
-        worker and wasn't told of the attempt: the order came from an earlier driver.
+        worker and doesn't know of the attempt, which an earlier driver ordered.
 
         Raises:
             Gone: a takeover was announced, but the connection to the new driver didn't arrive.
@@ -220,7 +221,7 @@ class Channel:
         return begins
 
     def _go_over(self, patience_s: float) -> bool:
-        """Go on with the connection to the next driver. Return False if there is none within `patience_s` seconds."""
+        """Switch to the connection to the next driver. Return False if there is none within `patience_s` seconds."""
         if self._successor is None:
             return False
         found = self._successor.wait(patience_s)
@@ -251,7 +252,7 @@ class Channel:
             self._report(Failed(*given.attempt, lost, time.time()))
 
     def _give_up(self, attempt: tuple[str, int]) -> None:
-        """Note that an attempt that was about to begin won't begin."""
+        """Record that an attempt that was about to begin won't begin."""
         self._given_up.add(attempt)
         self._pending = None
         if self._successor is not None:

@@ -25,8 +25,8 @@ _BROKEN = (SyntaxError, ImportError, AttributeError)
 
 
 def in_file(make: Callable[..., CodeType], arguments: tuple[Any, ...], file: str) -> CodeType:
-    """Return the code object that `make` makes of `arguments`, with `file` as its file name: the file or cell that it
-    came from. This name is needed to find its source."""
+    """Return the code object that `make` makes of `arguments`. Its file name is `file`, the file or cell that the code
+    came from. This name is needed to find the code's source."""
     return make(*arguments).replace(co_filename=file)
 
 

@@ -38,8 +38,8 @@ class Meeting:
         return tuple(self._await(f"{place}-{rank}") for rank in range(order.nodes))
 
     def _leave(self, name: str, data: bytes) -> None:
-        """Write `data`, the encoded text, to this machine's logs. If the store's logs are elsewhere, also copy it to
-        them."""
+        """Write `data`, the encoded text, to this machine's logs. If the store's logs are elsewhere, also copy the text
+        there."""
         self._folder.mkdir(parents=True, exist_ok=True)
         aside = self._folder / f"{name}.new"
         aside.write_bytes(data)

@@ -29,8 +29,8 @@ def command(
     Each move is recorded: who moved the alias, when, from which version, and with `--why "..."` the reason.
     `headrace models NAME` lists the moves.
 
-    If the version's report has not passed its gates or can't be read, the command refuses, unless
-    `--force --why "..."` gives a reason.
+    If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
+    it moves the alias anyway.
     """
     version = point(project.load(overlay=config), named, alias, remove=remove, why=why, forced=forced)
     if as_json:

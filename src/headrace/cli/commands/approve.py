@@ -21,12 +21,12 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(run_id: str, task: str | None, why: str, later: bool, as_json: bool, config: Path | None) -> int:
-    """Approves TASK, or all tasks of the run that wait for an approval (`@stage(approval=...)`). Whoever started the
-    run or resumed it with `--new-code` can't approve its tasks, unless the run began with `[run] approve_own = true`.
-    The approval counts for the code and inputs that the task has now.
+    """Approves TASK, or all tasks of the run that wait for an approval (`@stage(approval=...)`). A person who started
+    the run, or resumed it with `--new-code`, can approve its tasks only if the run began with
+    `[run] approve_own = true`. The approval is valid only for the code and inputs that the task has now.
 
-    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pools. The exit
-    codes are then those of `headrace run`.
+    If the run has no live driver, this command resumes it, as `headrace resume` does, in the same pools. The exit codes
+    are then those of `headrace run`.
     """
     found = project.load(overlay=config)
     with watching(as_json=as_json) as observer:

@@ -25,9 +25,9 @@ def command(place: str | None, keep: int | None, deep: bool, as_json: bool, conf
     """Writes a snapshot of the ledger and its artifacts to FOLDER_OR_URL, by default `[backup] url` of headrace.toml.
     Use that place for the backups of this project only. Artifacts that are there already are not copied again.
 
-    Runs may go on meanwhile: the snapshot holds what was stored at one moment. Predictions that are still in the log on
-    the host that answered are not in it; the command says how many there are on this host. The exit code is 5 if
-    artifacts were missing; the backup holds everything else.
+    Runs may go on during a backup: the snapshot has everything that was stored at one moment. Predictions that are
+    still in the log on the host that answered are not in the snapshot; the command says how many there are on this
+    host. The exit code is 5 if artifacts were missing; the backup has everything else.
     """
     from headrace.inspect.endpoints.predictions import logs  # noqa: PLC0415  as below
     from headrace.operate.upkeep.backup import back_up  # noqa: PLC0415  SQLAlchemy's tables, 0.2 s

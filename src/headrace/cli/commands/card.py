@@ -26,12 +26,12 @@ from headrace.project import project
 @options.config
 def command(run_id: str, task: str | None, to: Path | None, as_json: bool, config: Path | None) -> int:
     """Makes the card from recorded facts only. It shows the model, its results with intervals, baselines, slices and
-    gates, its data with lineage and checks, its training, code, limits and cost. Without `--to`, the card is printed
-    as Markdown.
+    gates, its data with lineage and checks, its training, code, limits and cost. Without `--to`, the card is printed as
+    Markdown.
 
-    The model is the output of TASK, or of TASK.PART. Without TASK, it is the model that the run registered, or else
-    the last model that its tasks returned. MODEL is the address of a registered model: `model:NAME`, `model:NAME:3` or
-    `model:NAME@ALIAS`.
+    The model is the output of TASK, or of TASK.PART. Without TASK, it is the model that the run registered, or, if
+    there is none, the last model that its tasks returned. MODEL is the address of a registered model: `model:NAME`,
+    `model:NAME:3` or `model:NAME@ALIAS`.
     """
     form = form_of(to, (*PAGES, ".md"), "a card")
     found = project.load(overlay=config)

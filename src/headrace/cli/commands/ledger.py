@@ -54,9 +54,9 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
 def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
     """Import a FILE of `headrace ledger export` into the project's ledger and store.
 
-    Runs and artifacts that are there already are skipped, so the import can be repeated. If a run is there already with
-    other events, nothing is written. The exit code is 5 if artifacts are neither in the file nor in the store;
-    everything else is imported.
+    Runs and artifacts that the project has already are skipped, so the import can be repeated. If the project has a run
+    of the file, but with other events, nothing is written. The exit code is 5 if artifacts are neither in the file nor
+    in the store; everything else is imported.
     """
     from headrace.operate.upkeep.transfer import import_ledger  # noqa: PLC0415  as above
 

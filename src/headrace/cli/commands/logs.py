@@ -42,7 +42,8 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
 
 
 def _say_that_nothing_is_there(views: Views, run: str, task: str) -> None:
-    """Print a note that a task printed nothing, and what became of it. Errors of ready-made stages are told there."""
+    """Print a note that a task printed nothing, with the task's state and the reason. If a ready-made stage failed, the
+    reason has its error."""
     shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
     if shown is not None:
         tell(f"`{task}` printed nothing; it is {shown.state}: {shown.reason}", label="note:")

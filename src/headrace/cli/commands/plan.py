@@ -46,12 +46,12 @@ def command(
     time of the task's function alone, over all attempts; a forecast is for one attempt.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
-    run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with
-    its longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start
-    workers, to import). The lower end takes this time only from runs in which nothing ran that might be reused now;
-    if there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
-    lower end, by a fifth at the upper end. If a task has never run, no range is printed, and the total cost is printed
-    without that of this task.
+    run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with its
+    longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,
+    to import). For the lower end, this time is taken only from runs whose tasks would all surely run again now; if
+    there is no such run, nothing is added. The range is then widened for chance: by two fifths at the lower end, by a
+    fifth at the upper end. If a task has never run, no range is printed, and the total cost is printed without that of
+    this task.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -55,10 +55,10 @@ def command(
     one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
-    If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version, unless
-    `--force --why "..."` gives a reason. Without `--force`, `--why` only says why the aliases
-    move. The reason is recorded.
-    `--force` is also needed to register a table or a report as a model, or a model or a report as a dataset.
+    If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version. With
+    `--force --why "..."`, aliases are pointed at it anyway. Without `--force`, `--why` only says why the aliases move.
+    The reason is recorded in both cases. `--force` is also needed to register a table or a report as a model, or a
+    model or a report as a dataset.
     """
     if (model is None) == (dataset is None):
         what = "`--model` and `--dataset` are both given" if model else "`--model` or `--dataset` is needed"

@@ -22,10 +22,10 @@ from headrace.project import project
 @options.config
 def command(run_id: str, task: str | None, why: str, later: bool, as_json: bool, config: Path | None) -> int:
     """Rejects TASK, or all tasks of the run that wait for an approval. A rejected task is skipped, with all tasks that
-    need its output, and the run ends as refused. `headrace resume` asks again.
+    need its output, and the run ends as refused. After `headrace resume`, these tasks wait for an approval again.
 
-    If the run has no live driver, this command goes on with it, as `headrace resume` does, in the same pools. The exit
-    codes are then those of `headrace run`: 4 for a run that was refused.
+    If the run has no live driver, this command resumes it, as `headrace resume` does, in the same pools. The exit codes
+    are then those of `headrace run`: 4 for a run that was refused.
     """
     found = project.load(overlay=config)
     with watching(as_json=as_json) as observer:

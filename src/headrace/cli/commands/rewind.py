@@ -36,9 +36,8 @@ def command(
 
     The command adds a version and deletes none. `headrace cursors NAME` lists the new version with your name, and
     another rewind can undo it. If an active run has read the previous version, that run leaves the cursor as you set
-    it, and says so. If the run sets the cursor while this command is at work,
-    this command changes nothing. With `--json`: the versions
-    `before` and `after`.
+    it, and says so. If the run sets the cursor while this command runs, this command changes nothing. With `--json`:
+    the versions `before` and `after`.
     """
     if to is not None and to_version is not None:
         raise UsageError("`--to` and `--to-version` are both given", hint="leave one of them out")

@@ -1,4 +1,4 @@
-"""A comparison of runs on a terminal: side by side, or one below the other where the terminal is too narrow."""
+"""Prints a comparison of runs on a terminal: side by side, or one below the other if the terminal is too narrow."""
 
 from __future__ import annotations
 

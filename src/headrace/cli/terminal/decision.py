@@ -1,4 +1,4 @@
-"""The end of `headrace approve` and `headrace reject` on a terminal."""
+"""Prints the result of `headrace approve` and `headrace reject` on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error as text or as one JSON object, and its exit code."""
+"""Prints an error as text or as one JSON object, and returns its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics, texts and figures that tasks have logged, on a terminal."""
+"""Prints metrics, texts and figures that tasks have logged on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The warning and the exit code of a command that found some artifacts missing."""
+"""Prints the warning of a command that found some artifacts missing, and returns its exit code."""
 
 from __future__ import annotations
 

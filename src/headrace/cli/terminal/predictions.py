@@ -16,14 +16,14 @@ from headrace.report.marks import printable
 LONGEST = 60
 DIGITS = 12
 NAMELESS = "-"
-"""What stands for the name of the endpoint of batches that belong to none."""
+"""The name that is shown for batches that belong to no endpoint."""
 STATES = ("recorded", "counting", "repeated", "corrected", "unknown", "withdrawn")
-"""What became of labels, as the fields of a `SourceView`."""
+"""The states in which labels are counted: fields of a `SourceView`."""
 
 
 def say_logs(logs: Sequence[LogView]) -> None:
-    """Print a line for each endpoint: how many predictions it has, and of which time; and how many labels and batches,
-    with how many rows."""
+    """Print a line for each endpoint: how many predictions it has and when they were made, how many labels, and how
+    many batches with how many rows."""
     heads = ["endpoint", "predictions", "parts", "first", "last", "not yet sealed", "labels", "batches", "their rows"]
     rows: list[list[Cell]] = [
         [
@@ -44,8 +44,8 @@ def say_logs(logs: Sequence[LogView]) -> None:
 
 
 def say_predictions(rows: Sequence[Mapping[str, Any]], count: int) -> None:
-    """Print a line for each prediction. `count` is how many there are, of which `rows` are the last. Columns of labels
-    are shown if the rows have them."""
+    """Print a line for each prediction. `rows` are the last of all `count` predictions. Columns of labels are shown if
+    the rows have them."""
     heads = ["id", "at", "variant", "version", "input", "output", "label", "source", "labelled"]
     lines: list[list[Cell]] = [
         [
@@ -83,7 +83,7 @@ def say_labels(labels: LabelsView) -> None:
 
 
 def say_batches(batches: Sequence[BatchView], count: int) -> None:
-    """Print a line for each batch. `count` is how many there are, of which `batches` are the newest."""
+    """Print a line for each batch. `batches` are the newest of all `count` batches."""
     heads = ["batch of", "version", "rows", "refused", "took", "input", "output", "run", "task"]
     rows: list[list[Cell]] = [
         [

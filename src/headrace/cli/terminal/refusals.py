@@ -1,4 +1,4 @@
-"""The tasks that a gate held back, and the rules that don't hold, on a terminal."""
+"""Prints the tasks that a gate held back, and the rules that don't hold, on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress bars of a long command on a terminal."""
+"""Shows progress bars of a long command on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The end of a run on a terminal: one line or the run's JSON object, hints and warnings, and the exit code."""
+"""Prints how a run ended on a terminal: one line or the run's JSON object, then hints and warnings. Returns the exit
+code."""
 
 from __future__ import annotations
 

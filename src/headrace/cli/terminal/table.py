@@ -1,5 +1,5 @@
-"""Tables on a terminal. Each column is as wide as its longest cell. If the last column is too wide for the terminal,
-its text is wrapped."""
+"""Lays out tables for a terminal. Each column is as wide as its longest cell. If the last column is too wide for the
+terminal, its text is wrapped."""
 
 from __future__ import annotations
 

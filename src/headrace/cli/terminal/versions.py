@@ -1,4 +1,4 @@
-"""Versions of models and datasets on a terminal."""
+"""Prints versions of models and datasets on a terminal."""
 
 from __future__ import annotations
 

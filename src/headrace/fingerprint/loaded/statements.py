@@ -75,8 +75,8 @@ class Statements:
                 node.edges[f"holds {index}"] = target
 
     def _written_elsewhere(self, node: Node, at: Origin, value: object) -> Iterator[str]:
-        """Other modules may use a value while they are loaded. Yield the text of each statement that does this, and
-        add an edge for each name in the statement."""
+        """Yield the text of each statement in another module that uses a value while that module is loaded. Add an edge
+        for each name in the statement."""
         if at.source is None or self.root_file is None:
             return
         for file, statement in self._static.loading.elsewhere(self.root_file, at.source.path):

@@ -51,7 +51,7 @@ def _joined(segments: list[str | Segment]) -> list[str | Segment]:
 
 
 class _Deep:
-    """The contexts of `deep` that are entered now, in all threads, and the recursion limit before the first of them."""
+    """How many contexts of `deep` are open now, in all threads, and the recursion limit before the first of them."""
 
     lock = Lock()
     count = 0
@@ -62,7 +62,8 @@ class _Deep:
 def deep() -> Iterator[None]:
     """Within this context, allow functions to recurse as deep as a syntax tree may be nested.
 
-    The recursion limit is that of all threads. So the last context that ends sets it back, in whatever thread it is.
+    The recursion limit holds for all threads. So the last context that ends restores the limit, in whatever thread this
+    happens.
     """
     with _Deep.lock:
         if not _Deep.count:

@@ -48,11 +48,11 @@ class Loading:
         self._imports: dict[str, list[str]] = {}
 
     def acting(self, targets: Sequence[Target], importer: str | None) -> list[tuple[str, list[ast.stmt]]]:
-        """Importing `targets` runs the statements of several modules. Return those statements that may change values of
-        other modules. They are grouped by file, in the order in which the files are loaded.
+        """Return the statements that run when `targets` are imported and that may change values of other modules. They
+        are grouped by file, in the order in which the files are loaded.
 
-        The modules that `importer` itself loads come first. Of their statements, only those that may have changed the
-        targets are returned.
+        The modules that the file `importer` itself loads come first. Of their statements, only those that may have
+        changed the targets are returned.
         """
         files = self._loaded([file for each in targets for file in self._files(each)])
         before = [each for each in self._loaded([importer] if importer is not None else []) if each not in files]

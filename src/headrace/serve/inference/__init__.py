@@ -1,2 +1,2 @@
-"""The Open Inference Protocol: tensors in place of records. Begin with `protocol`. How bytes become rows is in
-`tensors`. Nothing here asks a model or logs an answer: an endpoint does that, as it does for records."""
+"""The Open Inference Protocol: clients send tensors instead of records. Begin with `protocol`; `tensors` turns bytes
+into rows. Nothing here sends rows to a model or logs answers: an endpoint does this, in the same way as for records."""

@@ -1,13 +1,13 @@
-"""The Open Inference Protocol, version 2, over HTTP: its paths, its metadata, its answers and its errors. What its
-tensors are is in `tensors.py`.
+"""The Open Inference Protocol, version 2, over HTTP: its paths, its metadata, its answers and its errors. Its tensors
+are described in `tensors.py`.
 
 GET  /v2                                        the server
-GET  /v2/health/live, /v2/health/ready          it answers; its models are loaded
+GET  /v2/health/live, /v2/health/ready          the server answers; its models are loaded
 GET  /v2/models/NAME[/versions/VERSION]         what a version takes and gives
 GET  /v2/models/NAME[/versions/VERSION]/ready   the version can answer
 POST /v2/models/NAME[/versions/VERSION]/infer   tensors: predictions
 
-The version is the number of a version that has a share of the endpoint's requests.
+NAME is the name of an endpoint. VERSION is the number of a version that has a share of the endpoint's requests.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SHOWN = 3
 
 
 class Described(NamedTuple):
-    """What the metadata of an endpoint say: the versions that can be asked for, and what one of them takes and
-    gives. The types of columns may be empty if they aren't known."""
+    """The metadata of an endpoint: the versions that a client may name, and the columns that one of them takes and
+    gives. The type of a column is empty if it isn't known."""
 
     versions: Sequence[int]
     takes: Sequence[Column]
@@ -40,8 +40,8 @@ class Described(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """An endpoint's answer: its outputs, the ids of the predictions, and which variant and which version (its number)
-    gave them; None if several did."""
+    """An endpoint's answer: its outputs, the ids of the predictions, and the variant and version (its number) that
+    answered. These two are None if several variants answered."""
 
     outputs: Sequence[Output]
     ids: Sequence[str]
@@ -50,15 +50,15 @@ class Inferred(NamedTuple):
 
 
 def versions_of(route: Route) -> list[int]:
-    """Return the versions that a client may name: those of variants, and not that of the shadow."""
+    """Return the versions that a client may name: those of all variants, but not the shadow's."""
     return list(dict.fromkeys(variant.version for variant in route.variants))
 
 
 def variant_with(version: str, route: Route) -> Variant:
-    """Return the variant with a version that a client has named.
+    """Return the variant with this version. `version` is a text that a client sent.
 
     Raises:
-        VersionUnknown: there is none.
+        VersionUnknown: no variant has this version.
     """
     for variant in route.variants:
         if str(variant.version) == version:
@@ -72,16 +72,18 @@ def variant_with(version: str, route: Route) -> Variant:
 def joined_columns(
     parts: Sequence[Mapping[str, Sequence[Any]]], places: Sequence[Sequence[int] | None]
 ) -> Mapping[str, Sequence[Any]]:
-    """Return the columns of a request, of which each variant has given a part: for the rows at its `places`, or for all
-    rows if they are None.
+    """Return the columns of answers for all rows of a request. Each of `parts` has one variant's answers, for the rows
+    at its `places` (None: for all rows).
 
     Raises:
-        RowsRefused: the parts have other columns.
+        RowsRefused: the parts don't all have the same columns.
     """
     if len(parts) == 1:
         return parts[0]
     if len({frozenset(each) for each in parts}) > 1:
-        raise RowsRefused("the versions that answer give other outputs", hint="name one, or ask for records in JSON")
+        raise RowsRefused(
+            "the versions that answer give different outputs", hint="name one version, or send records in JSON"
+        )
     rows = [row for each in places for row in each or ()]
     order = sorted(range(len(rows)), key=rows.__getitem__)
     whole = {name: [value for each in parts for value in each[name]] for name in parts[0]}
@@ -107,7 +109,7 @@ def metadata(endpoint: str, described: Described) -> dict[str, Any]:
 
 
 def response_of(endpoint: str, found: Inferred, inquiry: Inquiry) -> Response:
-    """Return the response with an endpoint's answer: JSON, with the bytes of outputs behind it if there are any."""
+    """Return the response with an endpoint's answer: JSON, followed by the bytes of outputs if there are any."""
     outputs = list(found.outputs)
     if inquiry.wanted is None or any(each.name == IDS for each in inquiry.wanted):
         outputs.append(Output(IDS, BYTES, found.ids))
@@ -126,7 +128,7 @@ def response_of(endpoint: str, found: Inferred, inquiry: Inquiry) -> Response:
 
 
 def error_of(response: Response, error: Exception) -> Response:
-    """Return the response with an error in the protocol's form: one text."""
+    """Return an error's response in the form that the protocol has for errors: one text."""
     found = msgspec.json.decode(response.body)
     text = found["message"]
     if isinstance(error, RecordsRefused):

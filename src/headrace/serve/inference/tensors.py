@@ -1,8 +1,9 @@
-"""Tensors of the Open Inference Protocol: what a client sends as columns of rows, and answers as tensors.
+"""Tensors of the Open Inference Protocol: turns the tensors that a client sends into columns of rows, and answers into
+tensors.
 
-A tensor is one column: its shape is [n] or [n, 1] for n rows. Its values stand in the JSON of a request, or as bytes
-behind it (the binary data extension): little-endian, and each text behind its length in four bytes. What a client says
-of names, shapes and sizes is checked before memory is taken for it.
+A tensor is one column: its shape is [n] or [n, 1] for n rows. Its values are in the JSON of a request, or in bytes
+after the JSON (the binary data extension). In these bytes, numbers are little-endian, and each text comes after its
+length, which takes four bytes. Names, shapes and sizes that a client sends are checked before memory is taken for them.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ BYTES = "BYTES"
 IDS = "id"
 """The name of the output with the ids of the predictions."""
 MOST_TENSORS = 10_000
-"""How many tensors a request may have, since each takes time."""
+"""The most tensors that a request may have, since each takes time."""
 _LENGTH_BYTES = 4
 _NESTED = 2
-"""How many dimensions a tensor has whose values may stand in lists in a list."""
+"""A tensor with this many dimensions may have its values in a list of lists."""
 _NUMBERS = {
     "BOOL": "?",
     **{f"INT{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
@@ -41,7 +42,8 @@ _NUMBERS = {
 """The datatypes of numbers and booleans, with numpy's names for their bytes."""
 _OF_TYPES = {"bool": "BOOL", "halffloat": "FP16", "float": "FP32", "double": "FP64"}
 _UNSUPPORTED = ("shared_memory_region", "classification", "sequence_id")
-"""Parameters of other extensions, which change what a request means. Parameters that nobody knows are left out."""
+"""Parameters of other extensions, which change what a request means, and are refused. Unknown parameters are
+ignored."""
 
 Parameters = dict[str, bool | int | float | str | None]
 
@@ -57,7 +59,8 @@ class Tensor(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An output that a client wants, and whether in bytes (None: as the request says for all)."""
+    """An output that a client wants. `is_binary` says whether the client wants it as bytes; None: as the request says
+    for all outputs."""
 
     name: str
     is_binary: bool | None
@@ -65,7 +68,7 @@ class Wanted(NamedTuple):
 
 class Inquiry(NamedTuple):
     """A request: its own `id` (empty if it has none), its tensors, and the outputs that it wants (None: all).
-    `is_binary` says whether it wants outputs in bytes where it doesn't say otherwise."""
+    `is_binary` says whether it wants outputs as bytes; an output's own `is_binary`, if there is one, counts instead."""
 
     id: str
     inputs: tuple[Tensor, ...]
@@ -74,7 +77,7 @@ class Inquiry(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A tensor of an answer: a value for each row. In datatypes of floats, None is NaN."""
+    """A tensor of an answer: a value for each row. If the datatype is a float, None in `values` means NaN."""
 
     name: str
     datatype: str
@@ -122,11 +125,11 @@ _decode = msgspec.json.Decoder(_Head).decode
 
 
 def inquiry_in(body: bytes, head_bytes: int | None) -> Inquiry:
-    """Return the request in a body: JSON, whose first `head_bytes` bytes are followed by the bytes of tensors if that
-    isn't None. The values of the tensors aren't looked at yet.
+    """Return the request in a body. The first `head_bytes` bytes are JSON, and the bytes of tensors follow. If
+    `head_bytes` is None, the whole body is JSON. The values of the tensors aren't read yet.
 
     Raises:
-        RecordsRefused: it isn't sound.
+        RecordsRefused: the request isn't valid.
     """
     if head_bytes is not None and head_bytes > len(body):
         _refuse(f"`Inference-Header-Content-Length` is {head_bytes:,}, and the body has {len(body):,} bytes")
@@ -158,9 +161,9 @@ def inquiry_in(body: bytes, head_bytes: int | None) -> Inquiry:
 
 
 class Tensors:
-    """The tensors of a request as rows for models: one tensor for each column; or one of the shape [n, k] for all k
-    columns, in the model's order, if it has the name of none, and its datatype suits all of them. A float that is NaN
-    is null. Errors name the tensor."""
+    """The rows of a request that has tensors. There is one tensor for each column. Or there is only one tensor, of the
+    shape [n, k], for all k columns in the model's order: it must not have the name of a column, and its datatype must
+    suit all of them. A float that is NaN becomes null. Errors name the tensor."""
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         self._inputs = inputs
@@ -168,20 +171,20 @@ class Tensors:
         self._values: dict[str, Sequence[Any]] = {}
 
     def keys(self, records: Records) -> list[str]:
-        """Return whom the rows are about, one text for each; an empty list if a row doesn't tell it.
+        """Return the key of each row as text. If a row has no key, return an empty list.
 
         Raises:
-            RecordsRefused: the tensors aren't sound.
+            RecordsRefused: the tensors aren't valid.
         """
         self._read(records.most)
         values = self._values.get(records.key or "", ())
         return [] if None in values else [key_text(value) for value in values]
 
     def rows(self, records: Records, places: Sequence[int] | None) -> Rows:
-        """Return the rows at these positions, or all of them, for the model of these records.
+        """Return the rows at the positions `places` (None: all rows), checked for the model of `records`.
 
         Raises:
-            RecordsRefused: they don't fit. Rows in faults are counted among those at these positions.
+            RecordsRefused: rows don't fit the model. In the faults, rows are numbered among those at `places`.
         """
         self._read(records.most)
         takes = {column.name: column for column in records.takes}
@@ -203,7 +206,7 @@ class Tensors:
         return records.of_columns(divided, len(places))
 
     def _read(self, most: int) -> None:
-        """Read the values, unless that is done."""
+        """Read the values, unless they have been read already."""
         if self._values:
             return
         if not self._inputs:
@@ -279,7 +282,7 @@ def _check_datatype(tensor: Tensor, column: Column) -> None:
 
 
 def _values(tensor: Tensor, count: int) -> Sequence[Any]:
-    """Return a tensor's values, of which there must be `count`, row by row."""
+    """Return a tensor's values, row by row. There must be `count` of them."""
     if not tensor.is_binary:
         return _in_json(tensor, count)
     return _texts(tensor, count) if tensor.datatype == BYTES else _numbers(tensor, count)
@@ -303,7 +306,7 @@ def _numbers(tensor: Tensor, count: int) -> list[Any]:
 
 
 def _finite(values: Sequence[float | None], tensor: Tensor) -> list[float | None]:
-    """Return floats with None for NaN: neither JSON nor the log has it."""
+    """Return floats with None in place of NaN: neither JSON nor the log can have NaN."""
     most = float(np.finfo(_NUMBERS[tensor.datatype]).max)
     for place, value in enumerate(values):
         if value is not None and abs(value) > most:
@@ -338,7 +341,8 @@ _JSON = {"b": _decoders(bool), "i": _decoders(int), "u": _decoders(int), "f": _d
 
 
 def _in_json(tensor: Tensor, count: int) -> Sequence[Any]:
-    """Return the values of a tensor in JSON, flat or nested as its shape is. Null stands for a missing value."""
+    """Return the values of a tensor from JSON, which is one list, or a list of rows if the shape has two numbers. Null
+    means a missing value."""
     kind = "s" if tensor.datatype == BYTES else np.dtype(_NUMBERS[tensor.datatype]).kind
     data = bytes(tensor.data)
     if kind != "s" and data.count(b",") >= count:  # it would take memory to count them otherwise
@@ -370,7 +374,7 @@ def _in_json(tensor: Tensor, count: int) -> Sequence[Any]:
 def outputs_of(
     columns: Mapping[str, Sequence[Any]], gives: Sequence[Column], wanted: Sequence[Wanted] | None
 ) -> list[Output]:
-    """Return the columns of a model's answers as tensors: those that are wanted, or all.
+    """Return the columns of a model's answers as tensors: those in `wanted` (None: all).
 
     Raises:
         RecordsRefused: there is no such output.
@@ -385,14 +389,14 @@ def outputs_of(
 
 
 def _datatype(name: str, values: Sequence[Any], known: str | None) -> str:
-    """Return the datatype for values of answers: the one that is known beforehand, if they fit it."""
+    """Return the datatype for values of answers. This is `known`, if it is given and the values fit it."""
     kinds = {type(value) for value in values if value is not None}
     for datatype in (known, None if kinds == {int} else "FP64", "INT64", "UINT64", "BOOL", BYTES):
         if datatype is None or not _suits(datatype, kinds, values):
             continue
         if not datatype.startswith("FP") and None in values:
             raise RowsRefused(
-                f"there is no answer `{name:.40}` for row {values.index(None)}, which a tensor of {datatype} can't say",
+                f"row {values.index(None)} has no answer `{name:.40}`, and a tensor of {datatype} can't lack a value",
                 hint="leave out this row, or ask for records in JSON",
             )
         return datatype
@@ -410,7 +414,7 @@ def _suits(datatype: str, kinds: set[type], values: Sequence[Any]) -> bool:
 
 
 def written(outputs: Sequence[Output], inquiry: Inquiry) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """Yield each output as the protocol has it: its JSON, and its bytes if the client wants it in bytes."""
+    """Yield each output in the form of the protocol: its JSON, and its bytes (empty unless the client wants bytes)."""
     asked = {each.name: each.is_binary for each in inquiry.wanted or ()}
     for name, datatype, values in outputs:
         head = {"name": name, "datatype": datatype, "shape": [len(values)]}
@@ -435,6 +439,6 @@ def _shown(shape: Sequence[int]) -> str:
 
 
 def _refuse(what: str, name: str | None = None, place: int | None = None, shape: Sequence[int] = ()) -> NoReturn:
-    """Refuse a request for what is wrong with a tensor, or with one of its values."""
+    """Refuse a request. `what` says what is wrong with the tensor `name`, or with its value at `place`."""
     record = None if place is None else place // (shape[1] if len(shape) > 1 else 1)
     raise RecordsRefused([Fault(what=what, record=record, field=None if name is None else name[:80])])

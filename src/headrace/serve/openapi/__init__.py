@@ -1,4 +1,4 @@
-"""What a server says of itself: a document of OpenAPI, and the page that shows it and tries it out.
+"""A description of a server: a document in OpenAPI, and a page that shows the document and can send requests.
 
-Begin with `document`. The page's script reads the document, so what isn't in the document isn't on the page.
+Begin with `document`. The page's script reads the document, so the page shows nothing that isn't in the document.
 """

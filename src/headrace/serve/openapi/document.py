@@ -1,5 +1,5 @@
-"""The document of OpenAPI 3.1 that says what a server can be asked: for each endpoint, with its own records and
-predictions."""
+"""The OpenAPI 3.1 document that describes a server's paths. For each endpoint, it describes the records that this
+endpoint takes and the predictions that it gives."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ANY: tuple[type[Refusal], ...] = (
     refusals.HeadTooLarge,
     refusals.ServerFull,
 )
-"""Why any request may be refused."""
+"""The errors by which any request may be refused."""
 _READ: tuple[type[Refusal], ...] = (*_ANY, refusals.RateExceeded)
-"""Why a request about the server may be refused."""
+"""The errors by which a request about the server may be refused."""
 _TEXT: Schema = {"type": "string"}
-_ID: Schema = {"type": "string", "description": "Names the prediction in the log."}
+_ID: Schema = {"type": "string", "description": "The id of the prediction in the log."}
 _STATUSES: dict[type[HeadraceError], int] = {
     RecordsRefused: 422,
     RowsRefused: 422,
@@ -59,7 +59,7 @@ _PREDICT: tuple[type[HeadraceError], ...] = (
     refusals.AnswerLate,
     ModelSlow,
 )
-"""Why a request for predictions may fail."""
+"""The errors with which a request for predictions may fail."""
 _FEEDBACK: tuple[type[HeadraceError], ...] = (
     refusals.EndpointUnknown,
     refusals.BodyLate,
@@ -72,11 +72,12 @@ _FEEDBACK: tuple[type[HeadraceError], ...] = (
     LogError,
     refusals.AnswerLate,
 )
-"""Why a request with labels may fail."""
+"""The errors with which a request with labels may fail."""
 
 
 def document(endpoints: Mapping[str, Interface | None], *, with_tokens: bool) -> Schema:
-    """Return the document for these endpoints. Those that aren't loaded yet (None) say only that they are there."""
+    """Return the document for these endpoints. For an endpoint that isn't loaded yet (None), it says only that the
+    endpoint exists."""
     paths: dict[str, Schema] = {}
     for name, interface in sorted(endpoints.items()):
         path = f"/v1/endpoints/{quote(name, safe='')}"
@@ -90,7 +91,7 @@ def document(endpoints: Mapping[str, Interface | None], *, with_tokens: bool) ->
             "title": "Headrace",
             "version": version("headrace"),
             "description": "Endpoints that answer requests with registered models. The Open Inference Protocol, which"
-            " has a document of its own, is spoken below `/v2`.",
+            " has its own document, is used below `/v2`.",
         },
         "paths": paths,
         **({"components": {"securitySchemes": {"token": scheme}}} if with_tokens else {}),
@@ -126,7 +127,7 @@ def _predict(name: str, interface: Interface | None, with_tokens: bool) -> Schem
     return {
         "tags": [name],
         "operationId": f"predict {name}",
-        "summary": "Predict, for each record.",
+        "summary": "Return a prediction for each record.",
         "x-version": "" if interface is None else interface.version,
         "requestBody": {
             "required": True,
@@ -142,10 +143,10 @@ def _feedback(name: str, with_tokens: bool) -> Schema:
     return {
         "tags": [name],
         "operationId": f"feedback {name}",
-        "summary": "Say what really came of predictions.",
+        "summary": "Send labels: what really came of predictions.",
         "requestBody": {"required": True, "content": {JSON: {"schema": feedback_schema()}}},
         "responses": {
-            "200": _json({"labels": kept}, "The labels are kept."),
+            "200": _json({"labels": kept}, "How many labels were logged."),
             **_refused((*_ANY, *_FEEDBACK), with_tokens=with_tokens),
         },
         **_security(with_tokens),
@@ -153,28 +154,28 @@ def _feedback(name: str, with_tokens: bool) -> Schema:
 
 
 def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
-    """Yield the paths that no endpoint has, each with what answers GET."""
+    """Yield the paths that don't belong to an endpoint, each with the description of its GET request."""
     healthy, ready = ({"const": True}, {"const": True})
     yield (
         "/health",
         {
-            "summary": "Whether the server lives.",
-            "responses": {"200": _json({"healthy": healthy}, "It lives."), **_refused(_ANY)},
+            "summary": "Check whether the server lives.",
+            "responses": {"200": _json({"healthy": healthy}, "The server lives."), **_refused(_ANY)},
             "security": [],
         },
     )
     yield (
         "/ready",
         {
-            "summary": "Whether the models are loaded.",
-            "responses": {"200": _json({"ready": ready}, "They are."), **_refused((*_ANY, refusals.NotReady))},
+            "summary": "Check whether the models are loaded.",
+            "responses": {"200": _json({"ready": ready}, "They are loaded."), **_refused((*_ANY, refusals.NotReady))},
             "security": [],
         },
     )
     yield (
         "/metrics",
         {
-            "summary": "What the server counts, for Prometheus.",
+            "summary": "The metrics of the server, for Prometheus.",
             "responses": {
                 "200": {"description": "The metrics.", "content": {KIND.decode(): {"schema": _TEXT}}},
                 **_refused(_READ, with_tokens=with_tokens),
@@ -187,7 +188,7 @@ def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
         {
             "summary": "This document.",
             "responses": {
-                "200": {"description": "It.", "content": {JSON: {"schema": {"type": "object"}}}},
+                "200": {"description": "The document.", "content": {JSON: {"schema": {"type": "object"}}}},
                 **_refused(_READ, with_tokens=with_tokens),
             },
             **_security(with_tokens),
@@ -196,7 +197,7 @@ def _server(with_tokens: bool) -> Iterator[tuple[str, Schema]]:
     yield (
         "/",
         {
-            "summary": "A page that shows this document, and tries the endpoints out.",
+            "summary": "A page that shows this document, and can send requests to endpoints.",
             "responses": {"200": {"description": "The page.", "content": {"text/html": {}}}, **_refused(_ANY)},
             "security": [],
         },
@@ -237,12 +238,12 @@ def _refusal(errors: list[type[HeadraceError]]) -> Schema:
         properties["faults"] = {
             "type": "array",
             "maxItems": MOST_FAULTS,
-            "description": f"What is wrong with it, the first {MOST_FAULTS}. Only `{refused[0]}` has it.",
+            "description": f"What is wrong, at most {MOST_FAULTS} faults. Only `{refused[0]}` has this field.",
             "items": {
                 "type": "object",
                 "properties": {
                     "what": _TEXT,
-                    "record": {"type": ["integer", "null"], "description": "Its number in the list, from 0 on."},
+                    "record": {"type": ["integer", "null"], "description": "The wrong entry's number, from 0 on."},
                     "field": {"type": ["string", "null"]},
                 },
                 "required": ["what", "record", "field"],

@@ -1,5 +1,5 @@
-"""The page that shows what a server can be asked, and asks it. It is the same for all clients: its script reads the
-document of OpenAPI, with the token that is typed in if one is needed."""
+"""The page that shows the paths of a server, and can send requests to them. All clients get the same page: its script
+reads the OpenAPI document, with the token that the user types if one is needed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _FOLDER = Path(__file__).parent
 
 @cache
 def page() -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
-    """Return the page in HTML, and the headers that go with it. They let it run its own script, use its own style, and
-    ask this server, and nothing else; and no other page may show it inside of itself."""
+    """Return the page in HTML, and its headers. Because of the headers, the page can run only its own script, use only
+    its own style, and send requests only to this server, and no other page can show it in a frame."""
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     style = STYLE.read_text(encoding="utf-8") + (_FOLDER / "page.css").read_text(encoding="utf-8")
     policy = (
@@ -69,5 +69,5 @@ def _html(script: str, style: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return how a policy names a script or a style."""
+    """Return the name of a script or style in a content security policy: its digest."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

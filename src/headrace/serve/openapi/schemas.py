@@ -1,4 +1,4 @@
-"""Schemas of what clients send and get, in JSON Schema. They are made from the types that read the records."""
+"""JSON Schemas of what clients send and receive. They are made from the types that read the records."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Schema = dict[str, Any]
 
 
 class Interface(NamedTuple):
-    """What an endpoint takes and gives at the moment: the version of its model, what reads its records, the columns of
-    its predictions (empty if they aren't known), and a made-up record."""
+    """What an endpoint takes and gives at the moment: the version of its model, the reader of its records, the columns
+    of its predictions (empty if they aren't known), and a made-up record."""
 
     version: str
     records: Records
@@ -67,7 +67,7 @@ def _value_schema(column: Column) -> Schema:
 
 
 def _inlined(schema: Any, parts: Mapping[str, Schema]) -> Any:
-    """Return a schema without references to its parts."""
+    """Return a schema in which each reference to one of `parts` is replaced by this part."""
     match schema:
         case list():
             return [_inlined(each, parts) for each in schema]

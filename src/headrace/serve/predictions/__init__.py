@@ -1,5 +1,5 @@
-"""The prediction log: every answer of an endpoint is on the host's disk before it leaves.
+"""The prediction log: every answer of an endpoint is on the host's disk before it is sent.
 
-Start reading at `log.py`. `segment.py` is one file of the log. A prediction never leaves this room as an object of a
-user's class: inputs and outputs are bytes in JSON or Arrow.
+Begin with `log`. `segment` is one file of the log. Inputs and outputs of models are stored as bytes in JSON or
+Arrow, never as objects of a user's class.
 """

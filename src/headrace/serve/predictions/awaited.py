@@ -1,4 +1,4 @@
-"""The prediction log as an event loop uses it: answers are awaited until they are on disk."""
+"""The prediction log for code in an event loop, which awaits until answers are on disk."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class AwaitedLog:
         await kept
 
     def close(self, within_s: float) -> bool:
-        """Log what was given so far, and close the segment. Return False if this takes longer than `within_s`
-        seconds. It blocks the event loop: call it at the end."""
+        """Log the answers that were given so far, and close the segment. Return False if this takes longer than
+        `within_s` seconds. This blocks the event loop, so call it only at the end."""
         is_closed = self._writer.close(within_s)
         self._log.close()
         return is_closed

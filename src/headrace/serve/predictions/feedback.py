@@ -1,4 +1,4 @@
-"""Feedback: what a client says really came of predictions."""
+"""Feedback: labels that clients send. They say what really came of predictions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Feedback(Noun, frozen=True):
 
 
 class LabelsRefused(UsageError):
-    """Labels can't be taken. `faults` names what is wrong, at most `MOST_FAULTS` of it."""
+    """Labels are refused. `faults` lists what is wrong, at most `MOST_FAULTS` entries."""
 
     def __init__(self, faults: list[Fault]) -> None:
         super().__init__("the labels can't be taken", hint="correct what `faults` names; none of them was kept")
@@ -62,7 +62,8 @@ _is_id = re.compile(PREDICTION_ID).fullmatch
 def feedback_in(body: bytes, endpoint: str, *, at: float) -> Feedback:
     """Return the labels of a request's body: `{"labels": [{"id": ..., "label": ...}], "source": ...}`.
 
-    Whether the endpoint has predictions of these ids isn't known here: it is found out when labels are joined.
+    This doesn't check whether the endpoint has predictions with these ids. That is checked when labels are joined with
+    predictions.
 
     Raises:
         LabelsRefused: the body has another form, or an id can't be that of a prediction.
@@ -81,16 +82,16 @@ def feedback_in(body: bytes, endpoint: str, *, at: float) -> Feedback:
 
 
 def _kept(label: Label) -> Label:
-    """Return a label as it is kept: a whole number that has more than 64 bits is rounded.
+    """Return a label as it is stored. A whole number that is too large for 64 bits becomes a float, and so is rounded.
 
     Raises:
-        OverflowError: it is too large for that, too.
+        OverflowError: the number is too large for a float.
     """
     return float(label) if isinstance(label, int) and abs(label) > LARGEST_LABEL else label
 
 
 def _faults(body: bytes) -> Iterator[Fault]:
-    """Yield what is wrong with a body that was refused, at most `MOST_FAULTS` of it."""
+    """Yield what is wrong with a body that was refused, at most `MOST_FAULTS` faults."""
     try:
         found = msgspec.json.decode(body)
     except UNREADABLE as error:

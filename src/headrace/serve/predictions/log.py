@@ -17,7 +17,7 @@ from headrace.serve.predictions.writer import CLOSED, Settled, Writer
 _LOCK = "writer.lock"
 """A file in each writer's folder that is locked as long as the writer lives."""
 _UNBORN = "."
-"""The name of a writer's folder begins with this until its lock is held."""
+"""The name of a writer's folder begins with this until the writer has its lock."""
 
 
 class PredictionLog:
@@ -28,7 +28,7 @@ class PredictionLog:
         self._locks: list[int] = []
 
     def writer(self, settled: Callable[[Sequence[Settled]], None]) -> Writer:
-        """Return a new writer for this process. `settled` is called in the writer's thread, see `Writer`.
+        """Return a new writer for this process. `settled` is called in the writer's thread (see `Writer`).
 
         Raises:
             LogError: the folder can't be made.
@@ -47,8 +47,8 @@ class PredictionLog:
         return Writer(folder, name, settled)
 
     def closed(self) -> Iterator[Path]:
-        """Yield the segments that nobody writes to any more, oldest first in each writer's folder: closed ones, and
-        those of writers that are gone, whatever stopped them."""
+        """Yield the segments that no writer writes to any more: closed segments, and all segments of writers that have
+        ended for whatever reason. In each writer's folder, the oldest segment comes first."""
         for folder in self._writers():
             paths = _segments(folder)  # before the look at the lock: what comes later has a living writer
             is_gone = _is_free(folder / _LOCK)
@@ -57,7 +57,7 @@ class PredictionLog:
             yield from (each for each in paths if is_gone or each.suffix == CLOSED)
 
     def begun_before(self, when: float) -> bool:
-        """Return whether there is a segment that was begun before a time (Unix seconds), closed or not.
+        """Return whether any segment, closed or not, was begun before the time `when` (Unix seconds).
 
         Raises:
             LogError: a segment can't be read.
@@ -65,8 +65,8 @@ class PredictionLog:
         return any(each.begun < when for each in self.contents(first=NO_END))
 
     def contents(self, *, first: int = 0) -> Iterator[Contents]:
-        """Yield what all segments hold from the offset `first` on, closed or not. A segment that is sealed meanwhile is
-        left out.
+        """Yield the contents of all segments, closed or not, with the predictions from the offset `first` on. A segment
+        that is sealed meanwhile is left out.
 
         Raises:
             LogError: a segment can't be read.
@@ -83,8 +83,8 @@ class PredictionLog:
 
     @contextmanager
     def claimed(self, path: Path) -> Iterator[bool]:
-        """Yield whether this caller may seal a segment: nobody else may meanwhile. It is False if another process or
-        thread seals the segment now, or has just sealed it."""
+        """Yield True if the caller may seal a segment; nobody else can seal it meanwhile. Yield False if another
+        process or thread is sealing the segment, or has just sealed it."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -96,8 +96,8 @@ class PredictionLog:
             os.close(descriptor)
 
     def drop(self, path: Path) -> None:
-        """Delete a segment whose predictions are kept elsewhere by now; and the folder of a writer that is gone, once
-        it is empty."""
+        """Delete a segment whose predictions are stored elsewhere by now. If the segment's writer has ended and its
+        folder is empty then, also delete the folder."""
         for beside in ("", "-wal", "-shm"):  # a segment without its log of changes would lack its last predictions
             with suppress(FileNotFoundError):
                 path.with_name(path.name + beside).unlink()
@@ -106,7 +106,7 @@ class PredictionLog:
             shutil.rmtree(folder, ignore_errors=True)  # another process may do the same
 
     def close(self) -> None:
-        """Say that the writers of this process are gone. Call it once they are closed."""
+        """Release the locks of this process's writers, so that they count as ended. Call this when they are closed."""
         while self._locks:
             os.close(self._locks.pop())
 
@@ -132,7 +132,8 @@ def _locked(path: Path) -> int:
 
 
 def _takes_lock(descriptor: int) -> bool:
-    """Lock a segment's file, if nobody else has. SQLite's own locks are of another kind, and independent."""
+    """Lock a segment's file. Return False if someone else has locked it. SQLite's own locks are of another kind, so the
+    two don't affect each other."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -141,7 +142,7 @@ def _takes_lock(descriptor: int) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether no process holds the lock of this file."""
+    """Return whether a file exists, and no process has locked it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

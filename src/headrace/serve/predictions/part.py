@@ -1,5 +1,5 @@
-"""A part of an endpoint's prediction log: the predictions of one segment, or its labels, as a table, as the store keeps
-them."""
+"""Makes the parts of an endpoint's prediction log: tables for the store, with the predictions or the labels of one
+segment."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ request's first row only."""
 
 _FREE_BYTES = 1 << 24
 _GROWTH = 16
-"""Rows may take this many times the memory that their bytes have in the log, and `_FREE_BYTES` more."""
+"""In memory, rows may take this many times as many bytes as in the log, and `_FREE_BYTES` more."""
 _ARRAY_BYTES = 128
 """How many bytes the smallest array takes."""
 _TOGETHER = 500
-"""How many requests in JSON are read together at most: one by one, a request would take longer than its answer took."""
+"""The most requests in JSON that are read together. One by one, reading a request would take longer than answering it
+did."""
 
 _decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -37,7 +38,8 @@ _decode_records = msgspec.json.Decoder(list[dict[str, Any]]).decode
 def parts(contents: Contents, takes: Mapping[str, pa.Schema]) -> dict[str, pa.Table]:
     """Return the predictions of a segment as one table for each endpoint, in the order in which they were logged.
 
-    `takes` has the columns that each version of a model takes. Values of rows in JSON get the types of these columns.
+    `takes` has, by version of a model, the columns that this version takes. Values of rows in JSON get the types of
+    these columns.
     """
     logged: dict[str, list[Logged]] = defaultdict(list)
     for each in contents.logged:
@@ -71,10 +73,11 @@ def _table(contents: Contents, logged: Sequence[Logged], takes: Mapping[str, pa.
 
 
 class _Rows:
-    """The rows, or the answers, of several requests. Clients and models made them, so they may be anything.
+    """Collects the rows of several requests, or the answers to them. Clients and models made them, so they may contain
+    anything.
 
-    Rows that can't be read, or would take far more memory than their bytes (compressed ones, or fields that all other
-    rows then lack), are kept as bytes in the field `UNREAD`.
+    Some rows are stored as bytes, in the field `UNREAD`: rows that can't be read, and rows that would take far more
+    memory than their bytes do. Rows of the second kind are compressed, or have many fields that no other row has.
     """
 
     def __init__(self, logged: Sequence[Logged]) -> None:
@@ -89,7 +92,8 @@ class _Rows:
         self._types: pa.Schema | None = None
 
     def add(self, answered: Answered, data: bytes | None, types: pa.Schema | None) -> None:
-        """Add the rows of a request. `types` are the types of fields, as far as they are known."""
+        """Add the rows of a request, or its answers: `data` is their bytes, or None if there are no answers. `types`
+        are the types of the fields, if they are known."""
         is_json = data is not None and answered.form == "json"
         if not is_json or types is not self._types or len(self._waiting) == _TOGETHER:
             self._add_waiting()
@@ -120,16 +124,16 @@ class _Rows:
         self._arrays.append(array)
 
     def joined(self) -> pa.ChunkedArray:
-        """Return all rows as one column that has the fields of all of them."""
+        """Return all rows as one column of structs, which have the fields of all rows."""
         self._add_waiting()
         return merged([pa.table({"rows": each}) for each in self._arrays], ["rows"]).column("rows")
 
     def _of_requests(self, waiting: Sequence[tuple[Answered, bytes]], types: pa.Schema | None) -> pa.Array:
-        """Return the rows of several requests, if they are of one kind.
+        """Return the rows of several requests as one array, if all rows have the same fields.
 
         Raises:
-            DataError: they aren't, or they would take too much memory.
-            ArrowException, ValueError, TypeError, OverflowError, msgspec.DecodeError: some can't be read.
+            DataError: the rows have different fields, are too few or too many, or would take too much memory.
+            ArrowException, ValueError, TypeError, OverflowError, msgspec.DecodeError: some rows can't be read.
         """
         rows: list[dict[str, Any]] = []
         for answered, data in waiting:
@@ -163,10 +167,11 @@ class _Rows:
         return _structs(pa.table({name: _column([row.get(name) for row in rows], kinds.get(name)) for name in names}))
 
     def _take_fields(self, widths: Mapping[str, float]) -> None:
-        """Note the fields of a request, with the bytes that a row takes for each, even if it lacks the field.
+        """Record the fields of a request. `widths` says how many bytes a row takes for each field, even a row without
+        the field.
 
         Raises:
-            DataError: with them, all rows would take too much memory.
+            DataError: with these fields, all rows together would take too much memory.
         """
         if widths.items() <= self._widths.items():
             return
@@ -177,7 +182,8 @@ class _Rows:
 
 
 def _widths(field: pa.Field, path: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the paths of a field and of all fields inside of it, each with the bytes that a null takes there.
+    """Yield the paths of a field and of all fields inside it, each with the number of bytes that a null takes in this
+    field.
 
     Raises:
         DataError: a struct has two fields of one name.
@@ -199,8 +205,9 @@ def _widths(field: pa.Field, path: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
-    """Return values as a column of a type. If one doesn't fit (rows that were refused are logged too), the column has
-    all of them as JSON text: nothing may keep a prediction from being sealed."""
+    """Return values as a column of the type `kind`, or of a type that fits them if `kind` is None. If a value doesn't
+    fit (rows that were refused are logged too), the column has all values as JSON text, so that the predictions can be
+    sealed in any case."""
     try:
         if kind is None and any(map(_is_deep, values)):
             raise TypeError("each record may have fields of its own")

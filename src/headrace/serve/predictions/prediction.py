@@ -35,7 +35,7 @@ class PredictionId(NamedTuple):
         return f"{self.writer}-{self.segment}-{self.offset}-{self.salt:016x}"
 
     def texts(self, count: int) -> list[str]:
-        """Return the ids of `count` predictions that were logged together, of which this is the first, as clients see
+        """Return the ids of `count` predictions that were logged together, as clients see them. This id is the first of
         them."""
         before, salt = f"{self.writer}-{self.segment}-", f"-{self.salt:016x}"
         return [f"{before}{offset}{salt}" for offset in range(self.offset, self.offset + count)]

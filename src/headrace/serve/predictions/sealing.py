@@ -1,4 +1,5 @@
-"""Sealing: closed segments of the prediction log become parts that the store keeps and the ledger names."""
+"""Sealing: closed segments of the prediction log become parts, which are tables in the store, and are recorded in the
+ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ class Archive(Protocol):
     def spared(
         self, predictions: Mapping[str, pa.Table], labels: Mapping[str, pa.Table]
     ) -> tuple[Mapping[str, pa.Table], Mapping[str, pa.Table]]:
-        """Return a segment's predictions and labels, by endpoint, without those of persons who were erased since."""
+        """Return a segment's predictions and labels, by endpoint, without those of persons who have been erased."""
         ...
 
     def put(self, table: pa.Table) -> Ref:
@@ -34,21 +35,22 @@ class Archive(Protocol):
         ...
 
     def record(self, predictions: Sequence[Part], labels: Sequence[Part]) -> bool:
-        """Record parts in the ledger, all or none. A part that the ledger has already is left out. Return False if
-        nothing was recorded because more was erased since `spared` looked."""
+        """Record all of these parts in the ledger, or none. A part that is in the ledger already is skipped. Return
+        False if nothing was recorded because another person was erased after the call of `spared`."""
         ...
 
 
 def seal(log: PredictionLog, archive: Archive) -> int:
-    """Move the predictions and labels of all closed segments to the archive, and return how many there were. A segment
-    that another process seals meanwhile is left to it.
+    """Move the predictions and labels of all closed segments to the archive, and return their number. A segment that
+    another process is sealing is skipped.
 
-    A segment is deleted only when the ledger has all of its parts. So a process that dies in between leaves the segment
-    to be sealed again, and the ledger keeps each part once.
+    A segment is deleted only when the ledger has all of its parts. So if a process dies before that, the segment is
+    sealed again, and the ledger still has each part only once.
 
     Raises:
-        LogError: a segment can't be read. It stays where it is, and the others are sealed first.
-        StoreError, LedgerError: the archive can't be written; the segment stays where it is.
+        LogError: a segment can't be read. It isn't deleted, and all other segments are sealed before this error is
+            raised.
+        StoreError, LedgerError: the archive can't be written; the segment isn't deleted.
     """
     count, failed = 0, list[LogError]()
     for path in log.closed():
@@ -69,8 +71,8 @@ def seal(log: PredictionLog, archive: Archive) -> int:
 
 
 def _archive(contents: Contents, archive: Archive) -> int | None:
-    """Put the predictions and labels of a segment into the archive, and return how many there are; or None if that has
-    to be done again."""
+    """Put the predictions and labels of a segment into the archive, and return their number. Return None if nothing was
+    recorded, so that this must be done again."""
     versions = {each.answered.version for each in contents.logged}
     takes = {version: kinds for version in versions if (kinds := archive.takes(version)) is not None}
     every, told = archive.spared(parts(contents, takes), label_parts(contents))

@@ -1,8 +1,8 @@
 """A segment of the prediction log: what one writer logged for a while (answers, and feedback), in one SQLite file.
 
-SQLite is here for its recovery: a batch is one transaction with a full sync (`synchronous=FULL`), and what a
-crash or a loss of power leaves of a transaction that wasn't committed is undone by the next open. Segments can be read
-while they are written.
+SQLite is used because it recovers from crashes. A batch is one transaction with a full sync (`synchronous=FULL`). If a
+crash or a loss of power interrupts a transaction, its changes are undone when the file is opened next. Segments can be
+read while they are written.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from headrace.serve.predictions.prediction import Answered
 from headrace.spec.endpoint import Label
 
 FORMAT = 2
-"""The number of this format, in the file's `user_version`. Format 1 had no feedback."""
+"""The number of the file format, which is stored in the file's `user_version`. Format 1 had no feedback."""
 NO_END = (1 << 63) - 1
-"""An offset that no prediction has."""
+"""An offset that is larger than that of any prediction."""
 SALTS = 1 << 63
-"""SQLite's integers are signed: a salt is stored less this number."""
+"""A salt is stored minus this number, because SQLite's integers are signed."""
 
 _SCHEMA = f"""
 CREATE TABLE about (writer TEXT NOT NULL, segment INTEGER NOT NULL, begun REAL NOT NULL);
@@ -57,7 +57,7 @@ class Logged(NamedTuple):
 
 
 class Segment:
-    """One file of the log, and its one writer. It may be used by one thread at a time."""
+    """One file of the log, as its only writer uses it. Only one thread may use it at a time."""
 
     def __init__(self, db: sqlite3.Connection, path: Path, writer: str, number: int, end: int) -> None:
         self._db = db
@@ -88,12 +88,12 @@ class Segment:
         return cls(db, path, writer, number, 0)
 
     def append(self, batch: Sequence[Answered | Feedback]) -> list[int]:
-        """Log answers and feedback. Return for each the offset of the next prediction before it was logged, which is
-        that of its first prediction, once all of them are on disk.
+        """Log answers and feedback, and return when all are on disk. Return an offset for each entry of the batch: for
+        answers, that of their first prediction; for feedback, that of the next prediction.
 
         Raises:
-            LogError: they can't be written. Whether some of them are on disk isn't known, so nothing more may be
-                appended to this file: a sync that failed can't be tried again.
+            LogError: the batch can't be written, and it isn't known which entries are on disk. Nothing more may be
+                appended to this file, since a sync that failed can't be tried again.
         """
         offsets, rows, told, end = [], [], [], self.end
         for each in batch:
@@ -118,8 +118,9 @@ class Segment:
         return offsets
 
     def close(self) -> bool:
-        """Close the file: nothing is appended to it any more. Return whether the file itself has all that was appended.
-        If not, some is in the log of changes beside it, so the file must keep its name."""
+        """Close the file, so that nothing more is appended. Return whether the file itself contains everything that was
+        appended. If it doesn't, some entries are in SQLite's log of changes (the file `-wal`), so the file must keep
+        its name."""
         is_whole = False
         with suppress(sqlite3.Error):  # the disk is full, say
             busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -130,7 +131,7 @@ class Segment:
 
 
 class Contents(NamedTuple):
-    """What a segment's file holds. `begun` is when the segment was begun, in Unix seconds."""
+    """The contents of a segment's file. `begun` is when the segment was begun, in Unix seconds."""
 
     writer: str
     number: int
@@ -140,11 +141,11 @@ class Contents(NamedTuple):
 
 
 def read(path: Path, *, first: int = 0) -> Contents:
-    """Return what a segment holds from the offset `first` on, and all of its feedback. The segment may still be written
-    to. A segment that was never begun holds nothing.
+    """Return a segment's predictions from the offset `first` on, and all of its feedback. The segment may still be
+    written to. If nothing was ever written to it, the contents are empty.
 
     Raises:
-        LogError: the file can't be read, or is no segment in a format that this release knows.
+        LogError: the file can't be read, or isn't a segment in a format that this release knows.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as db:

@@ -1,4 +1,5 @@
-"""The writer of the prediction log in one process: a thread that logs answers and feedback, many with one sync."""
+"""The writer of the prediction log in one process: a thread that logs answers and feedback, many entries with one
+sync."""
 
 from __future__ import annotations
 
@@ -18,20 +19,21 @@ from headrace.serve.predictions.segment import Segment
 CLOSED = ".closed"
 """The suffix of a segment that nobody writes to any more."""
 MOST_S = 60.0
-"""For how long a segment is written to, in seconds. It is closed then, even if nothing more comes."""
+"""The most seconds for which a segment is written to. Then it is closed, even if nothing more comes."""
 MOST_BYTES = 64 << 20
-"""How many bytes of rows and answers a segment holds at most, but for its last batch."""
+"""The most bytes of rows and answers in a segment. Its last batch may exceed this."""
 MOST_AT_ONCE = 1_000
-"""How many requests' answers are logged with one sync at most."""
+"""The most entries that are logged with one sync. An entry has the answers to one request, or its feedback."""
 _BYTES_OF_LABEL = 64
 """About how many bytes a label and its id have, without the characters of a text."""
 
 
 class Settled(NamedTuple):
-    """What became of the answers to one request, or of the feedback in it. `token` is what the caller gave with them.
+    """The result of logging the answers to one request, or the feedback in it. `token` is what the caller passed to
+    `Writer.log`.
 
-    `first` is the id of the first prediction, now that the answers are on disk; of feedback it is None. Or it is the
-    error that kept the log from being written.
+    `first` is the id of the first prediction (None for feedback) if the entry is on disk. It is the error if the log
+    couldn't be written.
     """
 
     token: Any
@@ -41,9 +43,9 @@ class Settled(NamedTuple):
 class Writer:
     """Logs the answers of one process, and feedback, into segments in a folder of its own.
 
-    Answers that come while a batch is synced are the next batch, so a log under load costs one sync for many requests,
-    and an idle one waits for nothing. `settled` is called in the writer's thread once a batch is on disk, or couldn't
-    be written.
+    Entries that come while a batch is synced become the next batch. So under load, many requests share one sync; if the
+    log is idle, a request doesn't wait for others. When a batch is on disk or couldn't be written, `settled` is called
+    in the writer's thread with the results.
     """
 
     def __init__(
@@ -71,13 +73,13 @@ class Writer:
         self._thread.start()
 
     def log(self, entry: Answered | Feedback, token: Any) -> None:
-        """Log the answers to a request, or the feedback in it. `settled` is called with `token` when it is known what
-        became of them."""
+        """Log the answers to a request, or the feedback in it, without waiting. `settled` gets the result later,
+        together with `token`."""
         self._queue.put((entry, token))
 
     def close(self, within_s: float) -> bool:
-        """Log what was given so far, close the segment and end the thread. Return False if this takes longer than
-        `within_s` seconds: the disk hangs, and the thread ends with the process."""
+        """Log all entries that were given so far, close the segment and end the thread. Return False if this takes
+        longer than `within_s` seconds: then the disk hangs, and the thread ends only when the process ends."""
         self._queue.put(None)
         self._thread.join(within_s)
         return not self._thread.is_alive()
@@ -99,7 +101,7 @@ class Writer:
         self._leave()
 
     def _rest_s(self) -> float | None:
-        """Return for how long the present segment may stay open; None if there is none."""
+        """Return how many seconds the present segment may stay open, or None if no segment is open."""
         if self._segment is None:
             return None
         return min(max(0.0, self._begun + self._most_s - self._clock()), self._most_s)
@@ -141,7 +143,8 @@ class Writer:
                     segment.path.rename(segment.path.with_suffix(CLOSED))
 
     def _abandon(self) -> None:
-        """Leave a segment that couldn't be written to as it is: what of it is on disk is read when it is sealed."""
+        """Close a segment that couldn't be written to, under its name. It is sealed later, with the entries that are on
+        disk."""
         if self._segment is not None:
             self._segment.close()
             self._segment = None

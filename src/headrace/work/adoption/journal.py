@@ -1,7 +1,8 @@
 """The journal of a worker: a file in memory that the worker writes and its zygote reads.
 
 From the journal, the zygote can tell a new driver which attempt the worker runs and which of its reports nobody has
-acknowledged. For this the worker needn't answer. So it may be busy for hours in code that doesn't return to Python.
+acknowledged. The worker needn't answer for this. So a takeover is possible even if the worker is busy for hours in code
+that doesn't return to Python.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Devices:
 def take(number: int, cache: Callable[[], Path], used: Sequence[str] = (), known: int = 0) -> Devices:
     """Lock and return `number` accelerators that this process may use, beginning with those that the fewest workers
     use. The driver makes sure that enough of them are free. If fewer are free nevertheless, something that the driver
-    doesn't know of uses the others.
+    doesn't know of uses some of them.
 
     `cache` returns the folder of this machine's caches. `used` names the accelerators that the caller's own workers
     use: once for each worker, so a name may occur several times. If files can't be locked, no other uses are known.

@@ -35,7 +35,7 @@ class Capture:
         self._file = os.open(folder / name, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._note = note
         self.heading = ""
-        """What each attempt's output begins with."""
+        """The text with which each attempt's output begins."""
         self.hidden = Mask()
         self._pipe: LogPipe | None = None
         self._streams: tuple[TextIO | None, TextIO | None] = (None, None)

@@ -1,2 +1,2 @@
-"""What runs inside a model process. Begin with `model_host`. Of a project's code, only the functions that a version has
-enter (`own_code`), and nothing asks the ledger."""
+"""The code that runs inside a model process. Begin with `model_host`. Of a project's code, only the functions that
+belong to a version are loaded here (`own_code`). Nothing here uses the ledger."""

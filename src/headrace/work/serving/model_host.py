@@ -1,5 +1,5 @@
-"""The model process: it loads one version of a model and answers for rows, over a socket. Whoever starts it gives it a
-folder with the blobs of the model, and a namespace that hides the rest of the project.
+"""The model process: it loads one version of a model and answers for rows, over a socket. The process that starts it
+gives it a folder with the blobs of the model, and a Linux namespace that hides the rest of the project.
 
 `python -m headrace.work.serving.model_host DESCRIPTOR FOLDER [LIMIT_BYTES]`
 """
@@ -46,13 +46,13 @@ from headrace.store.folder.folder import FolderStore
 
 _READ_BYTES = 1 << 20
 _ENVELOPE_BYTES = 1 << 10
-"""How many bytes of a reply aren't the stream in it, at most."""
+"""The most bytes of a reply besides the stream in it."""
 _FILE_BYTES = 1 << 28
-"""How large a file can be that the process writes. Its files are all in memory."""
+"""The most bytes of a file that the process writes. All its files are in memory."""
 
 
 class Host:
-    """Answers the orders of the process that started this one."""
+    """Carries out the orders of the process that started this one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -62,7 +62,8 @@ class Host:
         self._gives: dict[str, str] = {}
 
     def reply(self, order: Load | Ask) -> Reply:
-        """Do what an order says, and return the reply. Whatever the model raises is told, and ends nothing."""
+        """Carry out an order, and return the reply. If the model raises an exception, the reply contains it, and this
+        process goes on."""
         try:
             return self._load(order) if isinstance(order, Load) else self._answer(order)
         except HeadraceError as error:
@@ -109,8 +110,8 @@ class Host:
         return Answering(asked, None, own.signature if prepare is None else signature, prepare)
 
     def _needed(self) -> tuple[tuple[str, str], ...]:
-        """Return the names and types of the columns of the preparation without which there are no answers. Others may
-        be missing, such as the target."""
+        """Return the names and types of the preparation's columns that rows must have. Rows may lack the other columns,
+        such as the target."""
         found = []
         for left_out in self._takes:
             rows: Columns = {column.name: [] for column in self._takes if column is not left_out}
@@ -121,7 +122,8 @@ class Host:
         return tuple(found)
 
     def _warm_up(self, row: Columns) -> str:
-        """Ask the model about a made-up row. Return why it can't answer, or "": a model need not take such a row."""
+        """Let the model answer for a made-up row. Return why it can't answer, or "". A reason isn't an error: a model
+        need not accept such a row."""
         try:
             table = self._answers(self._table(row)).table
         except HeadraceError as error:
@@ -151,8 +153,8 @@ class Host:
         return self._asked.answers(rows)
 
     def _complete(self, table: pa.Table) -> pa.Table:
-        """Return answers in plain types, and with all columns that the model gives: if the preparation refused all
-        rows, the model itself gave none."""
+        """Return answers in plain types and with all columns that the model gives. If the preparation refused all rows,
+        the model gave no columns, so they are added with nulls."""
         for place, field in enumerate(table.schema):
             if (kind := plain_type(field.type)) != field.type:
                 table = table.set_column(place, field.name, table.column(place).cast(kind))
@@ -167,15 +169,16 @@ class Host:
         return table
 
     def _table(self, columns: Columns) -> pa.Table:
-        """Return columns as a table. A column that the preparation knows may be missing, such as the target. If nothing
-        is known about the columns, the table has all of them, in the types that Arrow infers."""
+        """Return columns as a table. `columns` may lack some that the model or its preparation takes, such as the
+        target. If nothing is known about the columns that are taken, the table has all of `columns`, in the types that
+        Arrow infers."""
         takes = self._takes or [Column(name=name, type="") for name in columns]
         return table_of(columns, [each for each in takes if each.name in columns])
 
 
 def _limit(bytes_: int | None) -> None:
-    """Bound what the process can take before its owner sees it. An owner that limits the memory kills a process above
-    the limit soon, but not at once; so one allocation can't have more than twice the limit."""
+    """Limit this process's memory and files. An owner that limits the memory (to `bytes_`; None: no limit) kills a
+    process above the limit, but a moment later. Until then, the process can't have more than twice the limit."""
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: _FILE_BYTES}
     if bytes_ is not None:
         limits[resource.RLIMIT_DATA] = 2 * bytes_

@@ -18,11 +18,12 @@ from headrace.work.user_code import enter_project, import_user, place_of
 
 
 def load_own_code(own: OwnCode, model: Any, store: Store, folder: Path) -> tuple[Prepare | None, Model]:
-    """Import the functions, and load the values that they are given. Return the function that prepares rows, if there
-    is one, and the model as it is asked. The bundle's files are in `folder` already.
+    """Import a version's functions, and load the values that are passed to them. Return the function that prepares rows
+    (None if there is none), and the model, which answers by the version's own `predict` if there is one. The bundle's
+    files are in `folder` already.
 
     Raises:
-        ProjectError: a function can't be imported here, such as because a package is missing.
+        ProjectError: a function can't be imported here, for example because a package is missing.
         CodecError: a value can't be loaded, or not without running code.
     """
     bundle = unpack(own.bundle, store, folder)
@@ -44,6 +45,6 @@ def _function(name: str, bundle: Path) -> Callable[..., Any]:
     if not callable(function):
         raise ProjectError(
             f"there is no function `{inner}` in `{module}`",
-            hint="define it at the top level of the module, whatever the module finds when it is imported",
+            hint="define it at the top level of the module, without a condition that may fail in another process",
         )
     return function

@@ -20,10 +20,12 @@ from headrace.project import project
 @options.config
 def command(endpoint: str | None, as_json: bool, config: Path | None) -> int:
     """Without ENDPOINT, lists all endpoints, each with the versions that answer its requests and their shares. With
-    ENDPOINT, lists each change of its route, the newest first: where requests went since then, who changed it and why.
+    ENDPOINT, lists each change of its route, the newest first: when it was made, by whom and why, and where requests
+    went after it.
 
     An endpoint answers with versions of the registered model that has the endpoint's name. `headrace promote` makes an
-    endpoint or changes its main version, `headrace route` adds other versions, `headrace rollback` goes back.
+    endpoint or changes its main version, `headrace route` adds other versions, `headrace rollback` goes back to the
+    previous main version.
 
     With `--json`: `{"endpoints": [...]}` or `{"moves": [...]}`, each with `endpoint`, `variants` (`name`, `version`,
     `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`.

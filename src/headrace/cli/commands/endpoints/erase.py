@@ -29,8 +29,8 @@ UNFINISHED = 6
 @click.option("--column", "columns", metavar="NAME", multiple=True,
               help="A column that has the same value as the endpoint's key; may be given again.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
-@click.option("--no-wait", is_flag=True, help="Don't wait for a server of this host that has not sealed its log yet.")
-@click.option("--resume", "resumes", is_flag=True, help="Do what is left of all erasures, also on this host.")
+@click.option("--no-wait", is_flag=True, help="Don't wait for a server of this host to seal its log.")
+@click.option("--resume", "resumes", is_flag=True, help="Complete all erasures, also on this host.")
 @options.as_json
 @options.config
 def command(
@@ -44,14 +44,14 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """KEY is the value of the endpoint's key column in the requests about the person; `-` reads it from stdin, so that
-    your shell doesn't keep it. The requests are taken out of the log. Tables of runs that have the key's column with
-    this value are erased as a whole: their tasks run again when they are needed. What was made from these tables
-    (models, reports) is listed, and stays.
+    """KEY is the value of the endpoint's key column in the requests about the person. With `-`, it is read from stdin,
+    so that it isn't in your shell's history. These requests are removed from the log. If a table of a run has this
+    value in a column with the key's name, the whole table is erased; its task runs again when the table is needed.
+    Models and reports that were made from these tables are listed, but not erased.
 
     Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
-    from the backup. The ledger keeps who erased when and why, and a digest of the key. The command can be killed at any
-    time: `headrace erase --resume` does the rest. The exit code is 6 if something is left to do: the command says what.
+    from the backup. The ledger records who erased, when and why, with a digest of the key. If the command is killed,
+    `headrace erase --resume` completes it. The exit code is 6 if something is left to do; the command says what.
 
     With `--json`: an object with `erasure`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`,
     `below`, `unread`, `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
@@ -61,7 +61,7 @@ def command(
     found = project.load(overlay=config)
     if resumes:
         if endpoint is not None or columns or dry_run:
-            raise UsageError("`--resume` takes no person", hint="it goes on with all erasures of the ledger")
+            raise UsageError("`--resume` takes no ENDPOINT, `--column` or `--dry-run`", hint="it is for all erasures")
         every = resume(found, waits=not no_wait, say=tell)
         if as_json:
             say_json({"erasures": every})
@@ -72,7 +72,7 @@ def command(
                 tell("nobody was erased yet")
         return UNFINISHED if any(each.waits for each in every) else 0
     if endpoint is None or key is None:
-        raise UsageError("whom to erase isn't said", hint='`headrace erase ENDPOINT KEY --why "..."`')
+        raise UsageError("ENDPOINT or KEY is missing", hint='`headrace erase ENDPOINT KEY --why "..."`')
     if key == "-":
         key = sys.stdin.readline().rstrip("\n")
     done = erase(found, endpoint, key, columns=columns, why=why, dry_run=dry_run, waits=not no_wait, say=tell)
@@ -98,9 +98,7 @@ def _say(erased: Erased) -> None:
     _say_list("made from them, and left as it is: ", erased.below)
     _say_list("couldn't be searched: ", erased.unread)
     if not (erased.predictions or erased.unsealed or erased.tables):
-        tell(
-            f"nothing of endpoint `{erased.endpoint}` has this key: a number is written in its shortest form, such as 7"
-        )
+        tell(f"nothing of endpoint `{erased.endpoint}` has this key (write a number in its shortest form, such as 7)")
     for each in erased.waits:
         tell(f"not complete: {printable(each)}; `headrace erase --resume` does the rest", label="warning:")
 

@@ -23,12 +23,12 @@ from headrace.report.measures import count_text
 @options.as_json
 @options.config
 def command(named: str | None, as_json: bool, config: Path | None) -> int:
-    """Without ERASURE, lists all erasures, the newest first. With the id of one, also lists each blob that it erased.
-    Who the persons were isn't kept, only a digest.
+    """Without ERASURE, lists all erasures, the newest first. With ERASURE, the id of an erasure, prints this erasure
+    and lists each blob that it erased. The persons' keys aren't recorded, only digests of them.
 
-    With `--json`: `{"erasures": [...]}`, each with `erasure`, `endpoint`, `columns`, `at`, `by`, `why`, `done` (None:
+    With `--json`: `{"erasures": [...]}`, each with `erasure`, `endpoint`, `columns`, `at`, `by`, `why`, `done` (null:
     something is left to do), `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`, `below` and
-    `unread`; or one of these, with `erased`, each with `digest`, `nonce` and `what`.
+    `unread`; with ERASURE, only this erasure, which also has `erased`: a list, each with `digest`, `nonce` and `what`.
     """
     with read(project.load(overlay=config)) as views:
         if named is not None:

@@ -23,25 +23,25 @@ SHOWN = 20
 
 @click.command()
 @click.argument("endpoint", metavar="[ENDPOINT]", required=False)
-@click.option("--since", type=click.DateTime(), metavar="TIME", help="Leave out what was requested earlier.")
-@click.option("--labels", is_flag=True, help="Add what really came of each: `label`, `label_source`, `labelled_at`.")
-@click.option("--to", type=options.FILE, metavar="FILE", help="Write all of them to a file, such as `delays.parquet`.")
+@click.option("--since", type=click.DateTime(), metavar="TIME", help="Leave out predictions from before this time.")
+@click.option("--labels", is_flag=True, help="Add each prediction's label: `label`, `label_source`, `labelled_at`.")
+@click.option("--to", type=options.FILE, metavar="FILE", help="Write all predictions to a file: `delays.parquet`.")
 @options.as_json
 @options.config
 def command(
     endpoint: str | None, since: datetime | None, labels: bool, to: Path | None, as_json: bool, config: Path | None
 ) -> int:
-    """Without ENDPOINT, lists the endpoints that have answered, and how many predictions each has in the store and,
-    not yet sealed, on this host; and how many batches. With ENDPOINT, prints its last predictions: id, time, variant,
-    version, and the row and answer; and its last batches, with the digests of their rows and answers. For `-`, prints
-    the batches of no endpoint. With `--to`, all predictions but those of batches are written to a table: `.parquet`,
-    `.arrow`, `.csv`, `.json` or `.jsonl`.
+    """Without ENDPOINT, lists the endpoints that have answered. For each, it says how many predictions are in the
+    store, how many are on this host and not sealed yet, and how many batches there are. With ENDPOINT, prints its last
+    predictions (id, time, variant, version, row and answer) and its last batches (with the digests of their rows and
+    answers). If ENDPOINT is `-`, prints the batches that belong to no endpoint. With `--to`, writes all predictions
+    except those of batches to a file: `.parquet`, `.arrow`, `.csv`, `.json` or `.jsonl`.
 
-    With `--labels`, each prediction has its label too: the last one that isn't withdrawn, or null. `headrace labels
-    ENDPOINT` says where labels came from.
+    With `--labels`, each prediction has its label too: the last one that isn't withdrawn, or null.
+    `headrace labels ENDPOINT` says where labels came from.
 
     With `--json`: `{"endpoints": [...]}`, each with `endpoint`, `predictions`, `parts`, `first`, `last`, `unsealed`,
-    `labels`, `batches`, `batch_rows`; or `{"predictions": [...], "batches": [...]}`, the last ones of ENDPOINT. A
+    `labels`, `batches`, `batch_rows`; with ENDPOINT, its last ones as `{"predictions": [...], "batches": [...]}`. A
     prediction has the columns as fields, a batch has `at`, `version`, `rows`, `refused`, `seconds`, `input`, `output`,
     `run`, `task`.
     """

@@ -15,8 +15,8 @@ from headrace.project import project
 
 @click.command()
 @click.argument("named", metavar="NAMED", shell_complete=complete.models)
-@click.option("--key", metavar="COLUMN", help="The column of a record that tells whom its answer is about.")
-@click.option("--time", metavar="COLUMN", help="The column of a record that tells when its answer is about.")
+@click.option("--key", metavar="COLUMN", help="The column of a record that says whom the answer is about.")
+@click.option("--time", metavar="COLUMN", help="The column of a record that says which time the answer is about.")
 @options.forced
 @options.as_json
 @options.config
@@ -29,16 +29,16 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Makes a version of a registered model the variant `production` of the endpoint that has the model's name: it gets
-    all requests that no other variant gets. If there is no such endpoint yet, this makes it. NAMED is the version:
-    `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. The version's alias `production` moves too, and once there is an
-    endpoint, pointing that alias at a version (`headrace alias`) promotes it.
+    """Makes a version of a registered model the variant `production` of the endpoint that has the model's name. This
+    variant gets all requests that no other variant gets. If there is no such endpoint yet, the command makes it. NAMED
+    is the version: `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. The model's alias `production` moves to the version
+    too. Once there is an endpoint, `headrace alias` also promotes a version, if it points the alias `production` at it.
 
     Other variants keep their shares, but a variant of the same version ends. `--key` and `--time` name columns that
-    each record must have from then on; without them, the endpoint keeps those that it has.
+    each record must have from then on. Without these options, the endpoint keeps its present columns.
 
-    If the version's report has not passed its gates or can't be read, the command refuses, unless
-    `--force --why "..."` gives a reason.
+    If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
+    it promotes the version anyway.
     """
     route = promote(project.load(overlay=config), named, key=key, time=time, why=why, forced=forced)
     say_json(route) if as_json else say_route(route)

@@ -20,10 +20,9 @@ from headrace.project import project
 @options.as_json
 @options.config
 def command(endpoint: str, variant: str | None, why: str | None, as_json: bool, config: Path | None) -> int:
-    """Ends a variant of an endpoint, such as `canary`: its share goes to `production`. VARIANT `shadow` is the shadow.
-    Without VARIANT, the endpoint itself ends: nothing answers its requests any more. Its record and its predictions
-    stay, and `headrace promote` begins it again.
-    """
+    """Ends a variant of an endpoint, such as `canary`: its share goes to `production`. If VARIANT is `shadow`, the
+    shadow ends. Without VARIANT, the endpoint itself ends: nothing answers its requests any more. Its record and its
+    predictions stay, and `headrace promote` begins it again."""
     route = retire(project.load(overlay=config), endpoint, variant, why=why)
     say_json(route) if as_json else say_route(route)
     return 0

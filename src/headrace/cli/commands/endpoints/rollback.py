@@ -20,8 +20,8 @@ from headrace.project import project
 @options.config
 def command(endpoint: str, why: str | None, as_json: bool, config: Path | None) -> int:
     """Sends all requests of an endpoint to the version that was its `production` before the present one. Other variants
-    and the shadow end. A second rollback goes forward again: `headrace promote NAME:3` goes to any version.
-    """
+    and the shadow end. A second rollback brings back the present version. To go to any other version, use
+    `headrace promote NAME:3`."""
     route = rollback(project.load(overlay=config), endpoint, why=why)
     say_json(route) if as_json else say_route(route)
     return 0

@@ -17,9 +17,9 @@ from headrace.spec.endpoint import CANARY
 
 @click.command()
 @click.argument("named", metavar="NAMED", shell_complete=complete.models)
-@click.option("--share", type=float, metavar="SHARE", help="The share of the requests that it gets: 0.1 is a tenth.")
+@click.option("--share", type=float, metavar="SHARE", help="The version's share of the requests: 0.1 is a tenth.")
 @click.option("--as", "variant", metavar="VARIANT", help=f"The variant's name; by default `{CANARY}`.")
-@click.option("--shadow", is_flag=True, help="Send it a copy of each request, and keep its answers, but return none.")
+@click.option("--shadow", is_flag=True, help="Send the version a copy of each request. Its answers are only logged.")
 @options.forced
 @options.as_json
 @options.config
@@ -33,22 +33,23 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Sends a share of an endpoint's requests to another version of its model, beside `production`, which gets what is
-    left. NAMED is the version: `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. A variant of the same name gets the new
-    version and share.
+    """Sends a share of an endpoint's requests to another version of its model, as a variant; `production` gets the
+    rest. NAMED is the version: `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. If the endpoint has a variant with this
+    name already, the variant gets the new version and share.
 
     `headrace promote` makes the version `production`, `headrace retire ENDPOINT VARIANT` ends the variant.
 
     If the version's report has not passed its gates or can't be read, or if the version takes other columns than
-    `production`, the command refuses, unless `--force --why "..."` gives a reason. A shadow needs no report.
+    `production`, the command refuses. With `--force --why "..."`, it changes the route anyway. A shadow needs no
+    report.
     """
     if shadow == (share is not None):
         raise UsageError(
-            "`--shadow` and `--share` exclude each other" if shadow else "it isn't said how much the version gets",
+            "`--shadow` and `--share` exclude each other" if shadow else "the share of the version is missing",
             hint="give `--share 0.1` for a tenth of the requests, or `--shadow` for a copy of all of them",
         )
     if shadow and variant is not None:
-        raise UsageError("a shadow has no other name", hint="leave out `--as`")
+        raise UsageError("the variant of a shadow is always called `shadow`", hint="leave out `--as`")
     found = project.load(overlay=config)
     route = split(found, named, share, variant=variant or CANARY, why=why, forced=forced)
     say_json(route) if as_json else say_route(route)

@@ -18,22 +18,22 @@ from headrace.project import project
 @click.argument("endpoints", metavar="[ENDPOINT...]", nargs=-1, shell_complete=complete.endpoints)
 @click.option(
     "--port", type=click.IntRange(0, 65_535), metavar="PORT", default=8000, show_default=True,
-    help="The port to listen on; 0 takes a free one.",
+    help="The port to listen on; 0 means any free port.",
 )  # fmt: skip
 @click.option(
     "--host", metavar="HOST",
-    help="The address to listen on, such as `0.0.0.0`, which other hosts may reach; by default the loopback ones. It "
-    "needs `--tokens` and TLS.",
+    help="The address to listen on, such as `0.0.0.0`; by default the loopback addresses. If other hosts can reach the "
+    "address, `--tokens` and TLS are needed.",
 )  # fmt: skip
 @click.option(
     "--tls-cert", type=click.Path(path_type=Path), metavar="FILE",
-    help="The certificate, in PEM, with those that vouch for it: the server speaks TLS then.",
+    help="A file in PEM with the certificate, followed by its intermediate certificates. The server then uses TLS.",
 )  # fmt: skip
 @click.option(
     "--tls-key", type=click.Path(path_type=Path), metavar="FILE",
-    help="The certificate's key, in PEM, which no other user may read.",
+    help="A file in PEM with the certificate's key. Other users must not be able to read it.",
 )  # fmt: skip
-@click.option("--tokens", is_flag=True, help="Ask each client for a token; proxies may forward requests then.")
+@click.option("--tokens", is_flag=True, help="Answer only clients with a token. Proxies may then forward requests.")
 @options.config
 def command(
     endpoints: tuple[str, ...],
@@ -44,19 +44,21 @@ def command(
     tokens: bool,
     config: Path | None,
 ) -> int:
-    """Serves the endpoints, or all that there are and will be: each version of a model answers in a process of its own,
-    which sees nothing of the project and has no network. `headrace promote`, `route`, `rollback` and `retire` take
-    effect within a second, or once the version is loaded, and no request fails. Each answer is in the prediction log
-    (`headrace predictions`) before it is sent.
+    """Serves these endpoints, or all endpoints, including those that are made later. Each version of a model answers in
+    its own process, which can't read the project's folder and has no network. `headrace promote`, `route`, `rollback`
+    and `retire` take effect within a second or, if a version must be loaded first, when it is loaded. No request fails
+    because of them. Each answer is in the prediction log (`headrace predictions`) before it is sent.
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
     takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`.
-    `POST /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: what really
-    came of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the models are loaded.
+    `POST /v1/endpoints/ENDPOINT/feedback` takes `{"labels": [{"id": ..., "label": ...}], "source": ...}`: labels, which
+    say what really came of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the
+    models are loaded.
 
-    Without `--host`, only programs on this host can connect. Without `--tokens`, each of them may ask, but no proxy and
-    no page of another site. With `--tokens`, a client needs a token (`headrace tokens make`), and a proxy on this host
-    may forward requests. After ^C or SIGTERM, the server answers the requests that it has, and ends.
+    Without `--host`, only programs on this host can connect. Without `--tokens`, each of them may send requests, but
+    requests from a proxy or from pages of other sites are refused. With `--tokens`, a client needs a token
+    (`headrace tokens make`), and a proxy on this host may forward requests. After ^C or SIGTERM, the server answers the
+    requests that it has, and ends.
     """
     found = project.load(overlay=config)
     try:

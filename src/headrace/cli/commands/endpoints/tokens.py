@@ -23,7 +23,7 @@ from headrace.spec.duration import seconds
 @options.config
 @click.pass_context
 def command(context: click.Context, as_json: bool, config: Path | None) -> None:
-    """A token lets a client ask endpoints of `headrace serve --tokens`: the client sends it in the header
+    """A token lets a client send requests to endpoints of `headrace serve --tokens`: the client sends it in the header
     `Authorization: Bearer TOKEN`. Without a subcommand, lists all tokens, the newest first. The ledger has only a
     digest of each, so a token's text is shown once, when it is made.
 
@@ -45,9 +45,9 @@ def command(context: click.Context, as_json: bool, config: Path | None) -> None:
 @command.command("make")
 @click.argument("name", metavar="NAME")
 @click.option("--endpoint", "endpoints", metavar="ENDPOINT", multiple=True, shell_complete=complete.endpoints,
-              help="Let the token ask only this endpoint; may be given again.")  # fmt: skip
+              help="Make the token valid only for this endpoint; may be given again.")  # fmt: skip
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True,
-              help="What it is for: to ask for predictions, or to send labels of them; by default both.")  # fmt: skip
+              help="What the token allows: requests for predictions, or labels of them; by default both.")  # fmt: skip
 @click.option("--within", metavar="TIME", help="How long it is valid, such as `90d`; by default until it is revoked.")
 @options.as_json
 @options.config

@@ -20,9 +20,9 @@ from headrace.report.marks import printable
 @options.as_json
 @options.config
 def command(endpoint: str, source: str, why: str, as_json: bool, config: Path | None) -> int:
-    """What SOURCE has sent until now doesn't count any more: a prediction gets the label that it had before, from
-    another source, or none. The labels stay in the log, and what SOURCE sends from now on counts. `headrace labels
-    ENDPOINT` lists the sources and the withdrawals.
+    """The labels that SOURCE has sent until now don't count any more. A prediction with such a label gets its last
+    label from another source, or no label. The withdrawn labels stay in the log. Labels that SOURCE sends from now on
+    count. `headrace labels ENDPOINT` lists the sources and the withdrawals.
 
     With `--json`: `source`, `at`, `by` and `why`.
     """

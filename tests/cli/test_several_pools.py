@@ -185,7 +185,7 @@ def test_wrong_names_of_pools_are_told(project: Project) -> None:
     for text, told in (
         ('[run]\npools = ["laptop", "nope"]', "no pool `nope`"),
         ('[run]\npools = ["laptop", "laptop"]', "pool `laptop` is named twice"),
-        ('[run]\npool = "big"\npools = ["laptop"]', "there is `[run] pool` too"),
+        ('[run]\npool = "big"\npools = ["laptop"]', "`[run] pools` excludes `[run] pool`"),
         ('[place]\nfit = "nope"', "no pool `nope`"),
         ("[place]\nfit = 3", "`place.fit` is 3"),
     ):

@@ -250,7 +250,7 @@ def test_rows_whose_packing_has_another_end_are_seen(end: bytes, archive: Path, 
 
 def test_a_part_that_the_end_does_not_name_and_one_that_is_there_twice_are_refused(archive: Path) -> None:
     data = archive.read_bytes()
-    for name, said in (("more.rows", "`more.rows` does not have its digest"), ("cursors.rows", "is there twice")):
+    for name, said in (("more.rows", "of `more.rows` don't match its digest"), ("cursors.rows", "is there twice")):
         member = tarfile.TarInfo(name)
         end = len(data) - 2 * tarfile.BLOCKSIZE
         archive.write_bytes(data[:end] + member.tobuf(tarfile.GNU_FORMAT) + data[end:])

@@ -124,7 +124,7 @@ def test_lost_code_of_a_run_is_named_so_with_what_brings_it_back(ledger: Ledger,
     problem = next(each for each in check(ledger, store, deep=True).problems if each.about == "blob")
     assert problem.what.endswith(f"; the code of run `{run}`")
     assert problem.hint.startswith("delete it from the store, then `headrace restore --merge` brings it from a backup")
-    assert "run the same code again, and `headrace fsck --deep --repair` copies it" in problem.hint
+    assert "run the same code again; then `headrace fsck --deep --repair` copies it" in problem.hint
     code_of_a_run()
     check(ledger, store, deep=True, repair=True)
     assert all(each.about != "blob" for each in check(ledger, store, deep=True).problems)
@@ -192,7 +192,7 @@ def test_what_was_made_again_mends_what_was_lost(ledger: Ledger, store: FolderSt
     assert set(told) == {f"{ref.digest}.{ref.nonce}" for ref in (lost, flipped)}
     assert f"generation `{again.nonce}` has the same bytes" in told[f"{flipped.digest}.{flipped.nonce}"].hint
     mended = check(ledger, store, deep=True, repair=True).problems
-    assert all("made anew from generation" in (problem.mended or "") for problem in mended)
+    assert all("copied from generation" in (problem.mended or "") for problem in mended)
     assert check(ledger, store, deep=True).problems == ()
 
 

@@ -351,5 +351,5 @@ def test_a_forgotten_run_is_not_looked_up_for_each_task_that_reused_its_results(
 
 def test_an_artifact_that_no_task_gave_is_an_error(ledger: Ledger, lineage: Lineage) -> None:
     store(ledger, ROWS, traced(*NODES))
-    with pytest.raises(NotFoundError, match="no task gave an artifact `ffff`"):
+    with pytest.raises(NotFoundError, match="no task produced an artifact `ffff`"):
         lineage.of_artifact("ffff")

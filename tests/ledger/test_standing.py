@@ -263,7 +263,7 @@ def test_a_row_that_points_at_nothing_is_named_and_is_not_imported(
     (problem,) = check(ledger, store).problems
     assert (problem.about, problem.subject) == ("ledger", table.called(row))
     with open_ledger(tmp_path / "laptop") as laptop:
-        with pytest.raises(LedgerError, match="points at what isn't there"):
+        with pytest.raises(LedgerError, match="points at something that doesn't exist"):
             imported(exported(ledger, tmp_path / "file"), laptop, store)
         assert stored(laptop, table) == []
 

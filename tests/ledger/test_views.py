@@ -442,7 +442,7 @@ def test_an_artifact_is_found_by_the_beginning_of_its_digest_parts_included(ledg
     assert views.artifact(whole.digest) == whole
     assert views.artifact(digest("bc")[:10]) == blob("bc")
     assert views.artifact(number.digest) == number
-    with pytest.raises(NotFoundError, match="no task gave"):
+    with pytest.raises(NotFoundError, match="no task produced"):
         views.artifact("ffff")
     with pytest.raises(NotFoundError, match="several artifacts"):
         views.artifact("")

@@ -230,11 +230,15 @@ def test_one_pool_or_several_of_a_later_layer_replace_what_earlier_layers_choose
 @pytest.mark.parametrize(
     ("text", "environment", "told"),
     [
-        ('[run]\npool = "a"\npools = ["b"]\n', {}, "headrace.toml:3: there is `[run] pool` too (headrace.toml:2)"),
+        (
+            '[run]\npool = "a"\npools = ["b"]\n',
+            {},
+            "headrace.toml:3: `[run] pools` excludes `[run] pool`, which is set too (headrace.toml:2)",
+        ),
         (
             "",
             {"HEADRACE__RUN__POOL": "a", "HEADRACE__RUN__POOLS": '["b"]'},
-            "HEADRACE__RUN__POOLS: there is `[run] pool` too (HEADRACE__RUN__POOL)",
+            "HEADRACE__RUN__POOLS: `[run] pools` excludes `[run] pool`, which is set too (HEADRACE__RUN__POOL)",
         ),
     ],
 )

@@ -18,9 +18,9 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
-    """Add the next version of a cursor outside of runs, if `wanted.version` is still its latest version.
+    """Add the next version of a cursor outside of runs, if `wanted.version` is still the cursor's latest version.
 
-    A run that has read `wanted.version` may go on meanwhile. If a task of that run advances the cursor later, the task
+    A run that has read `wanted.version` may still be active. If a task of that run advances the cursor later, the task
     succeeds, but the value that it sets is dropped, and the run shows a note.
 
     Raises:

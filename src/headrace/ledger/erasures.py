@@ -1,8 +1,8 @@
-"""Records erasures of persons, and takes what was erased out of the ledger's rows.
+"""Records erasures of persons, and removes the erased bytes from the ledger's rows.
 
-An erased generation stays named by the rows that named it. Its own row says that its bytes are gone for good, and why.
-So the collector deletes it, exports and backups leave it out, the checker doesn't miss it, and no result that needs it
-is reused.
+The rows that name an erased generation still name it after the erasure. A row in the table `erased` says that the
+generation's bytes are gone for good, and why. So the collector deletes the generation, exports and backups leave it
+out, the checker doesn't report it as missing, and no result that needs it is reused.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ UNUSABLE = "it was erased, with a person whom it was about"
 """Why a result that needs an erased artifact can't be reused."""
 
 PART = "part "
-"""What a part of a log is called begins with this."""
+"""The beginning of the text that describes an erased part of a log."""
 
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Rewritten(Struct, frozen=True, kw_only=True):
-    """A part of a log without the rows about a person: the part's row before, the new artifact, and its rows. With
-    `is_labels`, it is a part with labels. `unreadable` of the rows are gone because their requests can't be read.
-    `digests` are those of the ids of the predictions that are gone (`Erasure.known`)."""
+    """A part of a log, rewritten without the rows about a person.
+
+    `part` is the part's old row in the ledger. `out` is the new artifact, and `count` is the number of its rows.
+    `is_labels` is True for a part with labels. `unreadable` is how many of the removed rows belong to requests that
+    can't be read. `digests` are the digests of the ids of the removed predictions (`Erasure.known`).
+    """
 
     part: PredictionPartRecord
     out: Ref
@@ -57,13 +60,16 @@ class Rewritten(Struct, frozen=True, kw_only=True):
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """What an erasure has erased so far: how many predictions and labels, and from how many parts of the log; and how
-    many predictions (`unsealed`) its host had not sealed yet when it was asked for: sealing leaves them out. `digests`
-    are those of the ids of all of these predictions (`Erasure.known`), so that their labels go too, whenever they come.
+    """What an erasure has erased so far.
 
-    Of the predictions, `unreadable` belong to requests that nobody can read, so they might be about the person.
-    `tables` are outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from
-    erased tables; they were not touched. `unread` are tables that couldn't be searched.
+    `predictions` and `labels` count the erased rows, and `parts` counts the parts of the log that were rewritten.
+    `unsealed` counts the person's predictions that were not sealed yet on the host where the erasure began; they are
+    left out when they are sealed. `digests` are the digests of the ids of all these predictions (`Erasure.known`). By
+    these digests, labels that come later are erased too.
+
+    `unreadable` counts the predictions that belong to unreadable requests: they might be about the person. `tables` are
+    outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from erased
+    tables; they were not changed. `unread` are tables that couldn't be searched.
     """
 
     predictions: int = 0
@@ -77,7 +83,7 @@ class Told(Struct, frozen=True, kw_only=True):
     unread: tuple[str, ...] = ()
 
     def after(self, parts: Sequence[Rewritten]) -> Told:
-        """Return what has been erased once these parts were rewritten."""
+        """Return this state with the rows added that were erased by rewriting `parts`."""
         return replace(
             self,
             predictions=self.predictions + sum(each.gone for each in parts if not each.is_labels),
@@ -89,13 +95,17 @@ class Told(Struct, frozen=True, kw_only=True):
 
 
 NOTHING = Told()
-"""What an erasure has erased that has just begun."""
+"""The state of an erasure that has erased nothing yet."""
 
 
 class Spared(Struct, frozen=True, kw_only=True):
-    """What a process that seals a segment did about an erasure. It left out the labels of predictions whose ids have
-    one of the digests `known` or `fresh`: `labels` of them. It left out the predictions with the digests `fresh`. Those
-    in `unreadable` belong to requests that nobody can read. The first came at the time `since` (Unix seconds)."""
+    """What a process left out because of one erasure when it sealed a segment.
+
+    `fresh` are the digests of the ids of the predictions that it left out. `unreadable` are those of them that belong
+    to unreadable requests. `since` is the time of the earliest of these predictions (Unix seconds). `known` are the
+    digests that the erasure already had. `labels` is how many labels were left out: those of predictions in `known` or
+    `fresh`.
+    """
 
     known: frozenset[str]
     fresh: frozenset[str] = frozenset()
@@ -118,7 +128,8 @@ def erasure_of(row: ErasureRecord) -> Erasure:
 
 
 def told_in(row: ErasureRecord) -> Told:
-    """Return what an erasure has erased so far. An archive may bring a row that says nothing."""
+    """Return what an erasure has erased so far, from its row. If the row can't be read, as may happen with a row from
+    an archive, return an empty state."""
     try:
         return msgspec.json.decode(row.told, type=Told)
     except UNREADABLE:
@@ -126,8 +137,8 @@ def told_in(row: ErasureRecord) -> Told:
 
 
 def begin(ledger: Ledger, erasure: Erasure, unsealed: Told = NOTHING) -> None:
-    """Record an erasure, before anything is erased. From now on, the person's older requests are left out when they are
-    sealed; `unsealed` says what this host has of them.
+    """Record an erasure, before anything is erased. From now on, requests of the person that were made before the
+    erasure are left out when they are sealed. `unsealed` counts those that this host has not sealed yet.
 
     Raises:
         LedgerError: the ledger can't be written.
@@ -164,10 +175,12 @@ def told(db: Database, erasure: Erasure) -> Told:
 
 
 def spare(db: Database, sealed: Mapping[str, Spared]) -> bool:
-    """Record what was left out when a segment was sealed, by erasure, within the caller's transaction. Return False if
-    more has to be left out: the ledger has another erasure by now, or one has erased more predictions.
+    """Record, for each erasure, what was left out when a segment was sealed, within the caller's transaction. `sealed`
+    has what was left out, by the erasure's id.
 
-    An erasure is complete no longer if the ledger may have labels of what was left out.
+    Return False, and record nothing, if more must be left out first: the ledger has an erasure that isn't in `sealed`,
+    or an erasure in `sealed` has erased more predictions meanwhile. If the ledger may have labels of the predictions
+    that were left out, the erasure is marked as not complete.
     """
     every = rows(db)
     for row in every:
@@ -190,7 +203,8 @@ def spare(db: Database, sealed: Mapping[str, Spared]) -> bool:
 
 
 def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
-    """Replace parts of the log by those without the person, and mark the old generations as erased, in one transaction.
+    """Replace parts of the log by the rewritten parts without the person. In the same transaction, mark the old
+    generations as erased.
 
     Raises:
         Unmet: a part was changed meanwhile; nothing was replaced.
@@ -213,7 +227,8 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
 
 
 def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> None:
-    """Mark artifacts as erased, each with what it was, and forbid to reuse results that need one of them."""
+    """Mark artifacts as erased, and results that need one of them as not reusable. `found` has pairs of an artifact and
+    a text that describes it."""
 
     def work() -> None:
         _mark(db, erasure, found)
@@ -223,8 +238,8 @@ def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> N
 
 
 def erase_equal(db: Database, found: Iterable[Generation]) -> list[Generation]:
-    """Of generations that a store has, return those whose bytes are erased by now, and mark them: a writer that was
-    killed may have left one that no row names."""
+    """Return those generations in `found` whose bytes were erased, and mark them as erased. `found` are generations
+    that a store has. A writer that was killed may have left a generation that no row names."""
     what = {row.digest: row for row in generations.erased_rows(db)}
     equal = [each for each in found if each[0] in what]
     fresh = [(digest, nonce, what[digest].erasure, what[digest].what) for digest, nonce in equal]
@@ -234,7 +249,7 @@ def erase_equal(db: Database, found: Iterable[Generation]) -> list[Generation]:
 
 
 def doubt(db: Database, gone: Set[Generation]) -> None:
-    """Forbid to reuse results that need an erased generation, within the caller's transaction."""
+    """Mark results that need an erased generation as not reusable, within the caller's transaction."""
     for result in records.results(db) if gone else ():
         needs = {(ref.digest, ref.nonce or ERASED) for ref in within(decode_ref(result.out))}
         if result.unusable is None and not gone.isdisjoint(needs):
@@ -251,13 +266,14 @@ def _mark(db: Database, erasure: Erasure, found: Iterable[tuple[Ref, str]]) -> N
 
 
 def small(gone: Set[Generation]) -> merge.Moves:
-    """Return the small values among erased generations. `ledger.upkeep.merge` takes their bytes out of rows."""
+    """Return the small values among erased generations, in the form that `ledger.upkeep.merge` needs to remove their
+    bytes from rows."""
     return {(digest, ""): ERASED for digest, nonce in gone if nonce == ERASED}
 
 
 def scrub(db: Database, lease: Lease, runs: Sequence[RunRecord], moves: merge.Moves) -> list[str]:
-    """Take the bytes of small values out of all rows. Return the ids of runs that a driver holds: their rows stay as
-    they are."""
+    """Remove the bytes of the small values in `moves` from all rows. Return the ids of the runs that a driver holds:
+    the rows of these runs aren't changed."""
     held = []
     for run in runs if moves else ():
         lease.renew()
@@ -297,8 +313,9 @@ def tell(
     below: Sequence[str] = (),
     unread: Sequence[str],
 ) -> Told:
-    """Record more tables that consist of old parts of the log, and more that was made from erased tables; and what
-    couldn't be searched. Return what the erasure has erased."""
+    """Record more tables that were erased or depend on erased ones, and the tables that couldn't be searched (`unread`;
+    these replace the earlier ones). `tables` and `below` are explained at `Told`. Return what the erasure has erased so
+    far."""
 
     def work() -> Told:
         db.execute(db.sql.LOCK_PREDICTIONS)  # whoever seals records more of it
@@ -316,8 +333,9 @@ def tell(
 
 
 def complete(db: Database, erasure: Erasure, digests: Set[str], at: float) -> bool:
-    """Record that nothing is left to do. `digests` are those of the erased predictions whose labels were looked for. If
-    more predictions were left out of the log meanwhile, record nothing, and return False."""
+    """Record that an erasure is complete at the time `at`, and return True. `digests` are the digests of the erased
+    predictions whose labels were searched for. If the erasure has more erased predictions by now, record nothing, and
+    return False."""
 
     def work() -> bool:
         db.execute(db.sql.LOCK_PREDICTIONS)
@@ -331,7 +349,8 @@ def complete(db: Database, erasure: Erasure, digests: Set[str], at: float) -> bo
 
 
 def reopen(ledger: Ledger) -> None:
-    """Record that all erasures have to be applied again, before rows come from an archive.
+    """Mark all erasures as not complete, before rows are imported from an archive: they must be applied to the imported
+    rows too.
 
     Raises:
         LedgerError: the ledger can't be written.

@@ -32,7 +32,8 @@ def beating(lease: Lease, rows: Iterable[T]) -> Iterator[T]:
 def alone(ledger: Ledger, deed: str) -> Iterator[Lease]:
     """Return a context that holds the lease of the garbage collector, which only one process can hold.
 
-    `deed` names this process's work, for the messages that other processes show. The caller must renew the lease.
+    `deed` is a name for this process's work. Other processes show it in their messages. The caller must renew the
+    lease.
 
     Raises:
         LedgerError: another process holds the lease; the message names it.

@@ -100,13 +100,14 @@ def erased_rows(db: Database) -> Iterator[ErasedRecord]:
 
 
 def erased(db: Database) -> frozenset[Generation]:
-    """Return the generations whose bytes were erased. Rows still name them, and no store may have them."""
+    """Return the generations whose bytes were erased. Rows still name these generations, but no store is allowed to
+    have their bytes."""
     return frozenset((row.digest, row.nonce) for row in erased_rows(db))
 
 
 def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
-    """Yield all generations that must be kept as long as these runs are kept: those that the runs name, those that the
-    runs' reusable results need, and those that standing tables keep. Erased ones aren't among them."""
+    """Yield all generations that must be kept as long as these runs are kept: generations that the runs name, that the
+    runs' reusable results need, or that standing tables keep. Erased generations are left out."""
     gone = erased(db)
     return (naming for naming in _named(db, runs) if naming[:2] not in gone)
 
@@ -167,8 +168,7 @@ def pinned(db: Database) -> frozenset[str]:
 
 
 def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
-    """Of a run's tasks, return the keys of those whose output is, or contains, an artifact with one of these
-    digests."""
+    """Return the keys of a run's tasks whose output is or contains an artifact with one of these digests."""
     return {
         key
         for _, key, out in scan.outs(db, run)
@@ -196,8 +196,8 @@ def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int
 
 
 def spilled(runs: Iterable[RunRecord], spools: Iterable[Spills]) -> Iterator[Naming]:
-    """Yield the generations that workers have reported while no driver listened. A later driver will store the
-    reports."""
+    """Yield the generations that are named in workers' spilled reports. Workers spill reports while no driver listens;
+    a later driver will store them."""
     living = [run.id for run in runs if not run.has_ended]
     for spool in spools:
         for run in living:

@@ -34,9 +34,9 @@ next ids to be drawn are longer."""
 class Ledger:
     """A project's ledger, at a file's path or a URL.
 
-    If `project` is given, the ledger must belong to that project. The ledger's runs share the capacity of `pools` by
-    the rule `share`, which is `place.share.grant`. If `clock` is given, it is called for the time in Unix seconds
-    instead of the real clock.
+    If `project` is given, the ledger must belong to that project. The ledger's runs share the capacity of `pools`.
+    `share` is the rule that divides it (`place.share.grant`). If `clock` is given, it is called for the time in Unix
+    seconds instead of the real clock.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Ledger:
         return self._run(run_id) is not None
 
     def is_begun(self) -> bool:
-        """Return whether the ledger has any run."""
+        """Return whether the ledger has at least one run."""
         with self._db.troubles():
             return self._db.execute(self._db.sql.NEWEST_RUN).fetchone() is not None
 

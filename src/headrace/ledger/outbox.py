@@ -1,9 +1,10 @@
 """The outbox, for a process that sends notices. A notice may be sent more than once, or never: Headrace gives up after
 `TRIES` tries, or when the notice is too old.
 
-A process claims one notice at a time. The claim counts the try, before anything is sent, and lasts for `CLAIM_S`. So if
-a process dies while it sends a notice, only one try is lost, and two processes don't send the same notice at the same
-time. A notice keeps its id in all tries, so that a receiver recognises a notice that it has already.
+A process claims one notice at a time. The claim is stored before anything is sent. It counts as one try, and lasts for
+`CLAIM_S` seconds. So if a process dies while it sends a notice, only one try is lost, and two processes don't send the
+same notice at the same time. A notice keeps its id in all tries, so that a receiver recognises a notice that it has
+already.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ class Outbox:
             return None
 
     def settle(self, notice: NoticeRecord, *, sent: Collection[str], error: str | None) -> NoticeRecord:
-        """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways by
-        which the notice was sent so far. `error` says why the other ways failed (None: no way failed)."""
+        """Record how the try of a claimed notice ended, and return the notice as it is now. `sent` names the ways
+        (`command` or `webhook`) by which the notice was sent so far. `error` says why the other ways failed; it is None
+        if no way failed."""
         state = "sent" if error is None else "failed" if notice.tries >= TRIES else "pending"
         due = self._ledger.now() + pause_s(notice.tries)
         done = replace(notice, state=state, due=due, sent=",".join(sent), error=error)

@@ -11,19 +11,20 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 def lock(db: Database) -> None:
-    """Make others that add parts wait until the caller's transaction ends. Otherwise a number could be committed before
-    a lower one."""
+    """Lock the prediction logs until the caller's transaction ends. Other processes that want to add parts wait until
+    then. Without this lock, a part could be committed before another part with a lower number."""
     db.execute(db.sql.LOCK_PREDICTIONS)
 
 
 def add(db: Database, part: Part, *, at: float) -> None:
-    """Add a part with predictions, as the next one of its endpoint, unless the ledger has its segment already. The
-    transaction must hold the lock (`lock`)."""
+    """Add a part with predictions to its endpoint's log, with the next number. If the ledger already has the part's
+    segment, do nothing. The transaction must hold the lock (`lock`)."""
     db.execute(db.sql.ADD_PREDICTION_PART, _row(part, at))
 
 
 def add_labels(db: Database, part: Part, *, at: float) -> None:
-    """Add a part with labels in the same way."""
+    """Add a part with labels to its endpoint's log, with the next number. If the ledger already has the part's segment,
+    do nothing. The transaction must hold the lock (`lock`)."""
     db.execute(db.sql.ADD_LABEL_PART, _row(part, at))
 
 

@@ -22,12 +22,13 @@ NOTHING: Mapping[str, Spared] = MappingProxyType({})
 def record(
     ledger: Ledger, predictions: Sequence[Part], labels: Sequence[Part] = (), *, spared: Mapping[str, Spared] = NOTHING
 ) -> bool:
-    """Add parts with predictions, and parts with labels, each as the next one of its endpoint, in one transaction. A
-    part whose segment the ledger has already is left out. Numbers follow the order of commits: whoever has read up to a
-    number has missed nothing before it.
+    """Add parts with predictions and parts with labels to the logs of their endpoints, in one transaction. Return True.
 
-    `spared` says for each erasure, by its id, what was left out of the parts. If the ledger has another one by now, or
-    one has erased more predictions, nothing is added, and False is returned.
+    A part whose segment the ledger already has is left out. Parts are numbered in the order in which they are
+    committed. So a reader that has read all parts up to a number will never miss a part with a lower number.
+
+    `spared` has what was left out of the parts because of each erasure, by the erasure's id. Return False, and add
+    nothing, if the ledger has another erasure by now, or if one of these erasures has erased more predictions.
 
     Raises:
         LedgerError: the ledger can't be written.
@@ -48,7 +49,8 @@ def record(
 
 
 def withdraw(ledger: Ledger, endpoint: str, source: str, *, by: str, why: str) -> WithdrawalRecord:
-    """Record that the labels that a source of an endpoint has sent until now don't count any more; return the row.
+    """Withdraw all labels that the source `source` has sent to an endpoint until now: they aren't used any more. Return
+    the row of the withdrawal.
 
     Raises:
         LedgerError: the ledger can't be written.

@@ -38,7 +38,7 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 class ResultRecord(Struct, frozen=True, kw_only=True, gc=False):
     """An output that may be reused under its key. If `unusable` is not None, it says why the output may not be reused.
-    `out` is encoded."""
+    `out` is the encoded output."""
 
     key: str
     run: int
@@ -130,8 +130,11 @@ class NoticeRecord(Struct, frozen=True, kw_only=True):
 
 
 class RouteRecord(Struct, frozen=True, kw_only=True):
-    """A move of the route of the endpoint `name`, as its number `number`. `route` is the route after it as JSON, and
-    `version` the version of the model that is its main one; both are None if the endpoint was retired."""
+    """The move with the number `number` of the route of the endpoint `name`.
+
+    `route` is the route after the move, as JSON. `version` is the version of the variant `production` in this route.
+    `route` and `version` are None if the move retired the endpoint.
+    """
 
     name: str
     number: int
@@ -146,9 +149,13 @@ class RouteRecord(Struct, frozen=True, kw_only=True):
 
 
 class TokenRecord(Struct, frozen=True, kw_only=True):
-    """A token by which clients ask endpoints: the SHA-256 of its secret part, and the names of the endpoints that it
-    lets ask, with blanks between them (empty: all). `expires` and `revoked` are Unix seconds, or None. `scopes` are
-    what it is for, with blanks between them; None if it is older than scopes are."""
+    """A token with which a client may use endpoints.
+
+    `digest` is the SHA-256 digest of the token's secret part. `endpoints` are the names of the endpoints that the token
+    is valid for, with blanks between them; if it is empty, the token is valid for all endpoints. `expires` and
+    `revoked` are Unix seconds, or None. `scopes` says what the token may be used for, as words with blanks between
+    them. It is None for tokens that were made before there were scopes.
+    """
 
     id: str
     digest: str
@@ -162,9 +169,12 @@ class TokenRecord(Struct, frozen=True, kw_only=True):
 
 
 class ErasureRecord(Struct, frozen=True, kw_only=True):
-    """The erasure of a person from an endpoint's log and from what was made of it. The person is known by the value
-    whose digest is `digest`, with the salt `salt` (`spec.endpoint`), in the columns `columns`, one in each line. `told`
-    says what was erased so far, as JSON. `done` is when nothing was left to do (Unix seconds), or None."""
+    """The erasure of a person from an endpoint's log and from what was made from the log.
+
+    A row is about the person if its value in one of the columns `columns` (one name in each line) has the digest
+    `digest`, computed with the salt `salt` (`spec.endpoint`). `told` says what was erased so far, as JSON
+    (`ledger.erasures.Told`). `done` is when the erasure was complete (Unix seconds); None means that it isn't complete.
+    """
 
     erasure: str
     endpoint: str
@@ -179,7 +189,8 @@ class ErasureRecord(Struct, frozen=True, kw_only=True):
 
 
 class ErasedRecord(Struct, frozen=True, kw_only=True):
-    """A generation whose bytes were erased by the erasure `erasure`; `what` is what it was."""
+    """A generation whose bytes were erased. `erasure` is the id of the erasure, and `what` is a text that describes the
+    generation."""
 
     digest: str
     nonce: str
@@ -188,9 +199,12 @@ class ErasedRecord(Struct, frozen=True, kw_only=True):
 
 
 class PredictionPartRecord(Struct, frozen=True, kw_only=True):
-    """A part of an endpoint's prediction log: `count` predictions, or labels, of a writer's segment, as the encoded
-    artifact `out`. `first` and `last` are the times of the requests; `at` is when the part was added, as number
-    `number` of its endpoint. If a task recorded labels, `writer` is `RUN/TASK`."""
+    """A part of an endpoint's prediction log, with the number `number` in this log.
+
+    `out` is the encoded artifact with the part's `count` rows: predictions, or labels. They come from one segment of
+    one writer. For labels that a task recorded, `writer` is `RUN/TASK`. `first` and `last` are the times of the first
+    and the last request, and `at` is when the part was added (all in Unix seconds).
+    """
 
     endpoint: str
     number: int
@@ -215,10 +229,14 @@ class WithdrawalRecord(Struct, frozen=True, kw_only=True):
 
 
 class PredictionBatchRecord(Struct, frozen=True, kw_only=True):
-    """A batch in an endpoint's prediction log, as its number `number`: the model with the identity `model` answered for
-    the `count` rows of the encoded artifact `given`, as the encoded table `out`, which has the identity `identity`. The
-    model's preparation refused `refused` rows. The task `task` of the run `run` asked the model, from the time `first`
-    to the time `last`; `at` is when its success was stored. `endpoint` is empty if the batch belongs to none."""
+    """A batch with the number `number` in an endpoint's prediction log. `endpoint` is empty if the batch belongs to no
+    endpoint.
+
+    `model` is the identity of the model that answered. `given` is the encoded artifact of the rows, `count` rows in
+    all. `out` is the encoded table of the answers, and `identity` is that table's identity. `refused` is how many rows
+    the model's preparation refused. The task `task` of the run `run` used the model from the time `first` to the time
+    `last`. `at` is when the task's success was stored (all times are in Unix seconds).
+    """
 
     endpoint: str
     number: int
@@ -243,8 +261,8 @@ class PredictionBatchRow(PredictionBatchRecord, frozen=True, kw_only=True):
 
 
 class PredictionLogRow(Struct, frozen=True, kw_only=True):
-    """How much the ledger has of an endpoint's prediction log: parts, predictions or labels (`count`), and the times of
-    the first and the last of them."""
+    """The size of an endpoint's prediction log in the ledger: the number of parts, the number of predictions or labels
+    (`count`), and the times of the first and the last of them (Unix seconds)."""
 
     endpoint: str
     parts: int

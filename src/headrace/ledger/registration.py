@@ -48,7 +48,7 @@ def put(
     `why` is the reason to move the aliases. `is_forced` is True if the version's report advises against the moves. If
     the transaction may be repeated after it was stored, pass the same `nonce` (from `new_nonce`) each time.
 
-    If the version is already registered, but has no preparation or no signature yet, it gets those in `wanted`.
+    If the version is already registered, but has no preparation or no signature yet, it gets those of `wanted`.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
@@ -82,9 +82,9 @@ class Move(Struct, frozen=True, kw_only=True):
 
 
 def point(db: Database, kind: RegistryKind, name: str, identity: str, move: Move, nonce: str) -> None:
-    """Point an alias at the version whose artifact has this `identity`, and record the move. If it is the alias
-    `production` of a model with an endpoint, the endpoint's route moves with it. The caller's transaction must hold the
-    registry's lock."""
+    """Point an alias at the version whose artifact has this `identity`, and record the move. If the alias is
+    `production` and the model has an endpoint, the endpoint's route is changed too. The caller's transaction must hold
+    the registry's lock."""
     values = {**asdict(move), "kind": kind, "name": name, "identity": identity, "nonce": nonce}
     db.execute(db.sql.ADD_MOVE, db.sql.values("ADD_MOVE", values))
     forced = {**values, "why": move.why if move.is_forced else None, "reason": move.why}
@@ -99,12 +99,12 @@ def unpoint(db: Database, kind: RegistryKind, name: str, move: Move, nonce: str)
     """Remove an alias, and record the removal. The caller's transaction must hold the registry's lock.
 
     Raises:
-        RefusedError: an endpoint's requests go to the version that has the alias `production`.
+        RefusedError: the alias is `production`, and an endpoint sends its requests to this alias.
     """
     if kind == "model" and move.alias == MAIN and route_of(db, name) is not None:
         raise RefusedError(
-            f"the requests of endpoint `{name}` go to its alias `{MAIN}`",
-            hint=f"point it at another version, or end the endpoint: `headrace retire {name}`",
+            f"the alias `{MAIN}` of `{name}` can't be removed: the endpoint sends requests to its version",
+            hint=f"point the alias at another version, or end the endpoint: `headrace retire {name}`",
         )
     values = {**asdict(move), "kind": kind, "name": name, "nonce": nonce}
     db.execute(db.sql.ADD_REMOVAL, db.sql.values("ADD_REMOVAL", values))
@@ -119,8 +119,8 @@ def route_of(db: Database, name: str) -> Route | None:
 
 def reroute(db: Database, name: str, change: Callable[[Route | None], Route | None], move: Move, nonce: str) -> None:
     """Change the route of an endpoint, and record the move. `change` takes the present route (None if there is no such
-    endpoint) and returns the new one (None to end the endpoint). If another version becomes `production`, the alias of
-    that name moves too. The caller's transaction must hold the registry's lock.
+    endpoint) and returns the new one (None to end the endpoint). If another version becomes the variant `production`,
+    the alias `production` is moved to this version too. The caller's transaction must hold the registry's lock.
 
     Raises:
         NotFoundError: the model has no such version.

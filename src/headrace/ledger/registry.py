@@ -124,7 +124,7 @@ def reroute(
     """Change the route of an endpoint, as `registration.reroute` does, and return the new route.
 
     Raises:
-        UsageError: an endpoint can't have this name, or `change` refuses.
+        UsageError: an endpoint can't have this name, or `change` raised this error.
         NotFoundError: the model has no such version.
     """
     check_name("model", name)
@@ -142,7 +142,7 @@ def reroute(
 
 
 def _atomically(ledger: Ledger, work: Callable[[Database], bool], move: tuple[str, str, str, str]) -> None:
-    """Do `work` in a transaction. If the connection breaks, try again, unless the move with the key `move` was
+    """Do `work` in a transaction. If the connection breaks, try again, but only if the move with the key `move` was not
     stored."""
     with closing(ledger.connect()) as db, db.troubles():
         db.atomically(lambda: work(db), done=lambda: True if db.execute(db.sql.MOVE_ROW, move).fetchone() else None)

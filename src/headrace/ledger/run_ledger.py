@@ -160,10 +160,12 @@ class RunLedger:
         return found
 
     def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
-        """Return the version that a name means, with the version's encoded artifact, or None if there is no such
-        version. For a cursor this is the latest version; for a model or dataset it is the version that the name
-        selects. The predictions `delays:17` are the parts of the log of `delays` after number 17, at most `MOST_PARTS`
-        of them: the number of the last one, and the artifact of the list of their tables.
+        """Return the number of a version and its encoded artifact, or None if there is no such version.
+
+        `about` says what `name` names. For a cursor, the version is the latest one. For a model or dataset, it is the
+        version that `name` selects. For predictions, `name` is an endpoint and a number, such as `delays:17`. This
+        selects the parts of the endpoint's log after number 17, at most `MOST_PARTS` of them. Then the returned number
+        is that of the last of these parts, and the artifact is the list of their tables.
 
         Raises:
             UsageError: the name of a model or dataset is malformed.
@@ -216,8 +218,9 @@ class RunLedger:
         return row.version, _encode_ref(with_preparation(decode_ref(row.out), decode_ref(row.preparation)))
 
     def regions(self, generation: str | None = None, *, run: str | None = None) -> set[str]:
-        """Return the regions in which the attempts of a run were started (none if the ledger doesn't have the run). For
-        a generation (`DIGEST.NONCE`), return those that may have it: the regions of all runs that name it."""
+        """Return regions. Given `run`, return those in which the run's attempts were started; empty if the ledger
+        doesn't have the run. Given `generation` (`DIGEST.NONCE`), return those that may have the generation: the
+        regions of all runs that name it."""
         db = self._db
         with db.troubles():
             db.end_reading()
@@ -283,7 +286,7 @@ class RunLedger:
         """Raise if the ledger's file was removed: writes to a removed file that is still open would be lost."""
         if not self._db.is_there():
             raise LedgerError(
-                f"the ledger `{self._db.name}` was removed while run `{self.run}` went on",
+                f"the ledger `{self._db.name}` was removed while run `{self.run}` was active",
                 hint="the run can't be recorded any more: put the state folder back from a backup, or run again",
             )
 
@@ -312,7 +315,7 @@ class RunLedger:
         if self._number is None:
             if row is None:
                 raise LedgerError(
-                    f"the first commit of run `{self.run}` carries no row of it",
+                    f"the first commit of run `{self.run}` contains no row of this run",
                     hint="this is a fault of Headrace's: please report it",
                 )
             new = {"id": self.run, "epoch": self.epoch, "holder": self._holder}

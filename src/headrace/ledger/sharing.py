@@ -32,7 +32,7 @@ def grant(db: Database, check: Check, pool: Pool, share: Share, want: Want, *, r
     """Store what a run wants and uses of a pool; return what the run may use now.
 
     Raises:
-        Unmet: another driver holds the run's lease by now, so the run's claims are that driver's.
+        Unmet: another driver holds the run's lease by now, so this driver may not change the run's claims.
     """
     return db.atomically(lambda: _decide(db, check, pool, share, want, run, now), durable=False)
 
@@ -41,7 +41,7 @@ def leave(db: Database, check: Check, run: str) -> None:
     """Delete a run's claims.
 
     Raises:
-        Unmet: another driver holds the run's lease by now, so the run's claims are that driver's.
+        Unmet: another driver holds the run's lease by now, so this driver may not change the run's claims.
     """
 
     def forget() -> None:

@@ -52,9 +52,9 @@ class History(Protocol):
         ...
 
     def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the encoded inputs of a task's outputs in all runs with this code, or None if there are too many.
+        """Return the encoded inputs of which a task's outputs were made, in all runs with this code; None if too many.
 
-        If `is_map`, the task is a mapped one: return the encoded inputs of its elements' outputs.
+        If `is_map`, the task is a mapped one: return the encoded inputs of its elements.
         """
         ...
 
@@ -86,7 +86,7 @@ class Planner:
 
     `platform` is the tag that the bundle's lock declares, or None. `changed_code` returns which parts of a stage's code
     have changed since an earlier run; `changed_given` does so for functions and classes passed as arguments. `beside`
-    has the time that each earlier run needed besides its tasks, to start workers and to import.
+    has the time that each earlier run needed in addition to its tasks: to trace, to start workers and to import.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Planner:
             self._settle(node, stage, "run", f"it will fail: {problem}")
 
     def _why_skip(self, node: Node, stage: Stage, wanted: set[str] | None) -> tuple[Decision, str] | None:
-        """Return the decision (`skip` or `skip_if_unchanged`) and the reason if a task is skipped, or else None."""
+        """Return the decision (`skip` or `skip_if_unchanged`) and the reason if a task is skipped, otherwise None."""
         if wanted is not None and node.name not in wanted:
             return "skip", NOT_ASKED
         likely = None
@@ -196,7 +196,7 @@ class Planner:
         return asks or any(self._fates[name].open for name in self._must_have(node, stage))
 
     def _is_known(self, arg: Arg) -> bool:
-        """Return whether each output in an argument is known, or belongs to a skipped task and is left out."""
+        """Return whether all outputs in an argument are known. The outputs of skipped tasks are left out."""
         return all(
             self._fates[out.task].out is not None or self._fates[out.task].decision == "skip" for out in outs(arg)
         )
@@ -240,7 +240,7 @@ class Planner:
         return rows
 
     def _look_up(self, keys: Sequence[str]) -> Sequence[tuple[Ref, str] | None]:
-        """Return for each key the stored output, with the run that made it, or None. Answers are kept for later."""
+        """Return for each key the stored output, with the run that made it, or None. The answers are cached."""
         unknown = [key for key in dict.fromkeys(keys) if key not in self._there]
         results = self._history.results(unknown) if unknown else {}
         self._there.update((key, results.get(key)) for key in unknown)
@@ -321,7 +321,7 @@ class Planner:
         return by_run, is_lost and not by_run
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
-        """Return a task's output if known, or else the output expected if the tasks before it are as in `run`."""
+        """Return a task's output: the known one, or the one expected if the tasks before it are as in `run`."""
         fate = self._fates[name]
         return fate.out or fate.expected.get(run, (None, ""))[0]
 
@@ -360,7 +360,7 @@ class Planner:
         return labels(node.name, columns(node.name, args, node.over, self._output))
 
     def _differs(self, node: Node, before: Before) -> str | None:
-        """Return words on the first known input that has changed since `before`, or None if none has changed."""
+        """Return a text about the first known input that has changed since `before`, or None if none has changed."""
         then = told(before.inputs)
         for name, arg in node.args:
             if name not in then:
@@ -424,9 +424,9 @@ class Planner:
         )
 
     def _as_before(self, task: str, expected: Mapping[str, tuple[Ref, str]]) -> Iterator[tuple[str, tuple[Ref, str]]]:
-        """Yield, for each earlier run, a task's output if the tasks before it have the same outputs as in that run.
+        """Yield earlier runs, each with a task's expected output if the tasks before it have the same outputs as there.
 
-        This is the stored output for the expected inputs, or else the output that the task had in that run.
+        This is the stored output for the expected inputs. If there is none, it is the task's output in that run.
         """
         for run in self._history.runs():
             result = expected.get(run)

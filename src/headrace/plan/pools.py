@@ -83,8 +83,11 @@ def _options(choices: Iterable[str]) -> str:
 
 
 def enough(stages: Collection[Stage], pools: Sequence[Pool], spare: Sequence[Pool]) -> list[str]:
-    """Return values of `--pool` with which a run can hold these stages: the names of `pools`, or if these aren't
-    enough, the same with one of `spare`. Return at most three values, and none if no such pool is enough."""
+    """Return values for `--pool`, at most three, with which a run can hold these stages.
+
+    If the run's `pools` can hold the stages, the only value is the names of these pools. Otherwise each value names
+    these pools and one of `spare`. Return an empty list if no such value is enough.
+    """
     for choices in ([tuple(pools)], [(*pools, other) for other in spare]):
         if held := [each for each in choices if all(fit(stage, each, {}).where for stage in stages)]:
             return [",".join(pool.name for pool in each) for each in held[:3]]

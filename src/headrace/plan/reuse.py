@@ -84,15 +84,16 @@ that input. The code is that of functions and classes that are passed to a stage
 
 
 def told_change(change: Change, parts: Sequence[str]) -> str:
-    """Return words which say that an input has changed. If the input is or contains code, name the `parts` that have
-    changed. If it is a cursor, call it that, since the user of a ready-made stage may not know the parameter's name."""
+    """Return a text that says that an input has changed. If the input is or contains code, name the `parts` that have
+    changed. If the input is a cursor, the text says so, since the user of a ready-made stage may not know the
+    parameter's name."""
     what = f"its cursor (`{change.param}`)" if f":{CURSOR}:" in change.after else f"`{change.param}`"
     return f"{what} changed: {listed(parts, 3)}" if parts else f"{what} changed"
 
 
 def made_by(node: Node, unknown: Sequence[str]) -> str:
-    """Return words such as "its list comes from `load`". They name the tasks that make the lists `node` maps over, if
-    these tasks are in `unknown`: their outputs aren't known yet."""
+    """Return a text such as "its list comes from `load`", which names the tasks that make the lists that `node` maps
+    over. Only tasks in `unknown` are named: those whose outputs aren't known yet."""
     args = dict(node.args)
     needed = [{out.task for out in outs(args[param])}.intersection(unknown) for param in node.over]
     names = ", ".join(f"`{name}`" for name in unknown if any(name in tasks for tasks in needed))

@@ -3,9 +3,9 @@
 The lower end counts only the tasks that surely run, each with its shortest time so far. The upper end counts all tasks
 that may run, each with its longest time so far.
 
-A run also needs time besides its tasks: to trace, to start workers, to import. That time grows with the number of
-tasks. So the lower end takes it only from earlier runs whose tasks all surely run now: it would be too long if it came
-from a run with more tasks.
+A run also needs time in addition to its tasks: to trace, to start workers, to import. This time grows with the number
+of tasks. So for the lower end, it is taken only from earlier runs whose tasks all surely run now. The time of a run
+with more tasks would be too long.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Took(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """The seconds that an earlier run needed besides its tasks, and the names of the tasks that ran in it."""
+    """The seconds that an earlier run needed in addition to its tasks, and the names of the tasks that ran in it."""
 
     ran: Set[str]
     seconds: float
@@ -73,8 +73,9 @@ class Times:
     def all(self, brought: Sequence[tuple[float, bool]]) -> tuple[float, float] | None:
         """Return the shortest and the longest expected time of the run in seconds, or None if a task never ran before.
 
-        `brought` are the times of the transfers, each with whether it surely runs. The lower end assumes that those
-        that surely run do so in parallel, the upper end that all run one after another.
+        `brought` has the time of each transfer in seconds, with True if the transfer surely runs. The lower end assumes
+        that the transfers that surely run do so in parallel. The upper end assumes that all transfers run one after
+        another.
         """
         if not self._known:
             return None
@@ -90,7 +91,8 @@ class Times:
     def _alike(self) -> Sequence[Beside]:
         """Return the earlier runs that are most like the longest possible run, in which all tasks that may run do run.
 
-        These ran exactly the same tasks, or else the same and more. If there is no such run, return all.
+        These are the runs that ran exactly the same tasks. If there are none, return the runs that ran all of these
+        tasks and more. If there are none of these either, return all earlier runs.
         """
         same = [run for run in self._beside if run.ran == self._may]
         more = [run for run in self._beside if run.ran >= self._may]

@@ -33,7 +33,7 @@ def check_places(config: Config, layers: Layers) -> None:
             where, also = layers.nearest_origin("link", name), layers.nearest_origin("link", first)
             raise ConfigError(
                 f"{where}: `[link.{name}]` is from `{link.source}` to `{link.target}`, as is `[link.{first}]` ({also})",
-                hint="leave one of them out; another file changes a link under the link's own name",
+                hint="leave one of them out; to change a link in another file, use the link's own name",
             )
     for name, pool in config.pool.items():
         _check_region(layers, ("pool", name, "region"), pool.region, regions)
@@ -55,7 +55,9 @@ def check_places(config: Config, layers: Layers) -> None:
         raise ConfigError(f"{where}: pool `{twice}` is named twice", hint="name each pool once, the best first")
     if config.run.pool is not None and config.run.pools:
         where, also = layers.nearest_origin("run", "pools"), layers.origin("run", "pool")
-        raise ConfigError(f"{where}: there is `[run] pool` too ({also})", hint="leave one of them out")
+        raise ConfigError(
+            f"{where}: `[run] pools` excludes `[run] pool`, which is set too ({also})", hint="leave one of them out"
+        )
     for stage, name in config.place.items():
         _check_pool(layers, ("place", stage), name, config)
 

@@ -112,7 +112,8 @@ class Layers:
         self._origins[path] = origin
 
     def _replace_other(self, given: Iterable[Keys]) -> None:
-        """If a layer has given one of the settings `EITHER`, take away the other one that an earlier layer has set."""
+        """If a layer's settings `given` have one of the two settings in `EITHER`, remove the other one, which an
+        earlier layer may have set."""
         fresh = set(given).intersection(EITHER)
         for path in EITHER:
             if fresh and path not in fresh and path in self._origins:
@@ -144,7 +145,7 @@ class Layers:
             key = lacking.group(1)
             return ConfigError(
                 f"{origin or 'the settings'}: `{'.'.join(path)}` has no `{key}`",
-                hint=f"give it one, a {_type_words((*path, key))}",
+                hint=f"set `{key}`, a {_type_words((*path, key))}",
             )
         value = _at(self._values, path)
         shown = f" is {masked(repr(value))}" if value is not None and not isinstance(value, dict) else ""

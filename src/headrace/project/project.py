@@ -53,7 +53,8 @@ class Project(Struct, frozen=True, kw_only=True):
         return None if timeout is None else seconds(timeout)
 
     def pools(self) -> tuple[Pool, ...]:
-        """Return the pools that tasks may run in: those of the settings, or else one pool `local`, this machine.
+        """Return the pools that tasks may run in: those of the settings. If the settings have none, return one pool,
+        `local`, which is this machine.
 
         Raises:
             ConfigError: a pool's numbers are invalid.
@@ -95,7 +96,7 @@ class Project(Struct, frozen=True, kw_only=True):
         return tuple(pools)
 
     def spare(self, pools: Collection[Pool]) -> tuple[Pool, ...]:
-        """Return the pools of the settings that aren't in `pools`, those of a run."""
+        """Return the pools of the settings that a run doesn't use. `pools` are the pools of the run."""
         names = {pool.name for pool in pools}
         return tuple([pool for pool in self.pools() if pool.name not in names])
 
@@ -317,10 +318,10 @@ def _check_module(file: Path, name: str) -> None:
 def _root(here: Path, named: Path | None) -> Path:
     """Return the project's folder: the one with the nearest `headrace.toml` in or above the current folder `here`.
 
-    If the file `named` isn't in that folder, return the folder with the nearest `headrace.toml` above the file, or else
-    the file's own folder. If `named` is None and there is no `headrace.toml`, return the nearest folder with the state
-    of earlier runs. That state doesn't count for a named file: runs in a folder above the file must not change which
-    modules and files it finds.
+    If the file `named` isn't in that folder, return the folder with the nearest `headrace.toml` above the file; if
+    there is none, return the file's own folder. If `named` is None and there is no `headrace.toml`, return the nearest
+    folder with the state of earlier runs. For a named file, the state of earlier runs isn't used: runs in a folder
+    above the file must not change which modules and files it finds.
 
     Raises:
         ProjectError: `named` is None, and neither a `headrace.toml` nor the state of earlier runs is found.

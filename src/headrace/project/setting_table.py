@@ -107,6 +107,6 @@ def section_class(name: str) -> type[Section] | None:
 
 
 def is_free(section: type[Section]) -> bool:
-    """Return whether the keys of a section are names of the user's choice. If so, the class has one field: it
-    stands for all keys."""
+    """Return whether the keys of a section are names that the user chooses. If so, the section's class has one field,
+    which stands for all keys."""
     return section is PinSection

@@ -36,7 +36,7 @@ class LedgerSection(Section, frozen=True):
 
 
 class PlaceSection(Section, frozen=True):
-    """The settings by which a store is reached, besides its address."""
+    """The settings that Headrace needs to use a store, in addition to the store's address."""
 
     endpoint: Annotated[
         str | None, Meta(description="The address of the store's server, if it isn't the cloud's own.")
@@ -221,7 +221,7 @@ class RunSection(Section, frozen=True):
     approve_own: Annotated[
         bool,
         Meta(
-            description="Whether whoever started a run or gave it new code may also approve its tasks "
+            description="Whether a user who started a run, or gave it new code, may also approve the run's tasks "
             "(`@stage(approval=...)`)."
         ),
     ] = False
@@ -229,7 +229,7 @@ class RunSection(Section, frozen=True):
         tuple[str, ...],
         Meta(
             description="Several pools that runs use, the best first. A task goes to the first of them that may run it "
-            "and has room. The pipeline is traced in the first."
+            "and has room. The pipeline is traced in the first pool."
         ),
     ] = ()
     variables: Annotated[
@@ -247,8 +247,8 @@ class PinSection(Section, frozen=True):
     STAGE: Annotated[
         str,
         Meta(
-            description="The pool in which all tasks of this stage run. Runs use this pool too, besides their others, "
-            "unless `--pool` leaves it out."
+            description="The pool in which all tasks of this stage run. A run uses this pool in addition to its other "
+            "pools. If `--pool` is given, the run uses only the pools that `--pool` names."
         ),
     ]
 
@@ -299,7 +299,8 @@ class BackupSection(PlaceSection, frozen=True):
 
 
 class NotifySection(Section, frozen=True):
-    """Whom Headrace tells of runs, and how. The process that stores a notice sends it, by its own settings."""
+    """How notices about runs are sent to people. The process that stores a notice also sends it, with the settings that
+    this process has read."""
 
     command: Annotated[
         str | tuple[str, ...] | None,
@@ -324,7 +325,7 @@ class NotifySection(Section, frozen=True):
     ] = None
     on: Annotated[
         tuple[Literal["failed", "waiting", "refused"], ...],
-        Meta(description="The states of a run of which people are told."),
+        Meta(description="The states of a run about which notices are sent."),
     ] = ("failed", "waiting", "refused")
 
     @property
@@ -337,43 +338,47 @@ Handling = Literal["refuse", "take"]
 
 
 class ServeSection(Section, frozen=True):
-    """How often the server of `headrace serve` may be asked, and what it takes for all endpoints. The server reads its
-    settings when it starts."""
+    """How many requests clients may send to the server of `headrace serve`, and what it does with records that don't
+    fit the model. The server reads its settings when it starts."""
 
     rate: Annotated[
         str | None,
         Meta(
-            description="How often a client may ask, such as `100/s`, `600/m` or `10/h`: each token counts for itself, "
-            "and without tokens all clients count together. By default, as often as it likes."
+            description="How many requests a client may send per second, minute or hour, such as `100/s`, `600/m` or "
+            "`10/h`. Requests are counted for each token; without tokens, those of all clients are counted together. "
+            "By default there is no limit."
         ),
     ] = None
     origins: Annotated[
         tuple[str, ...],
         Meta(
-            description="The sites, such as `https://app.example`, whose pages may ask from a browser, and read the "
-            "answers (CORS). Pages of the server itself always may."
+            description="The sites, such as `https://app.example`, whose pages may send requests from a browser and "
+            "read the answers (CORS). Pages of the server itself always may."
         ),
     ] = ()
     unknown: Annotated[
         Handling,
-        Meta(description="Fields of a record that the model doesn't take: refuse the request, or ignore them."),
+        Meta(description="Fields that the model doesn't take. `refuse` refuses the request; `take` ignores them."),
     ] = "refuse"
     missing: Annotated[
         Handling,
-        Meta(description="Fields that a record lacks: refuse the request, or take them, and nulls too."),
+        Meta(
+            description="Fields that a record lacks. `refuse` refuses the request; `take` treats them as null, and "
+            "takes nulls too, whatever `null` says."
+        ),
     ] = "refuse"
     null: Annotated[
         Handling,
         Meta(
-            description="Fields that are null: refuse the request, or pass them to the preparation and the model, as "
-            "in a table."
+            description="Fields that are null. `refuse` refuses the request; `take` passes them to the preparation and "
+            "the model, like nulls in a table."
         ),
     ] = "take"
     unseen: Annotated[
         Handling,
         Meta(
-            description="Texts that are none of a column's known categories: refuse the request, or pass them to the "
-            "preparation and the model."
+            description="Texts that are none of a column's known categories. `refuse` refuses the request; `take` "
+            "passes them to the preparation and the model."
         ),
     ] = "take"
     memory_gib: Annotated[
@@ -386,7 +391,7 @@ class ServeSection(Section, frozen=True):
 
 
 class EndpointSection(Section, frozen=True):
-    """What `headrace serve` takes for one endpoint, where it is other than in `[serve]`."""
+    """Settings of a single endpoint, which replace those in `[serve]`."""
 
     unknown: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
     missing: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
@@ -416,7 +421,7 @@ class Config(Section, frozen=True):
     endpoint: dict[str, EndpointSection] = {}
 
     def of_endpoint(self, name: str) -> ServeSection:
-        """Return the settings of an endpoint: its own, or else those of all endpoints."""
+        """Return the settings of an endpoint. Those that the endpoint doesn't set itself are taken from `[serve]`."""
         own = structs.asdict(self.endpoint.get(name, EndpointSection()))
         return structs.replace(self.serve, **{key: value for key, value in own.items() if value is not None})
 

@@ -97,8 +97,8 @@ def absent_regions(project: Project, regions: Iterable[str]) -> set[str]:
 
 
 def _explained(project: Project, error: BlobMissing) -> BlobMissing:
-    """Return the error to raise for a missing blob. If it was erased, nothing is wrong; if only the settings lack its
-    region, the user can help that. So the command's exit code is 2 then."""
+    """Return the error to raise for a missing blob. Its message says so if the blob was erased, or if it may be in a
+    region that the settings lack. In these two cases the store isn't damaged, so the command's exit code is 2."""
     try:
         with views(project) as ledger:
             erasure = ledger.erasure_of(error.generation)

@@ -1,5 +1,5 @@
-"""Marks and colours for the states of runs and tasks, and for a plan's decisions, so that none of them is shown by a
-colour alone. Also a function that makes text safe for a terminal."""
+"""Marks and colours for the states of runs and tasks, and for a plan's decisions. Each has both, since some people
+can't see the colours. Also a function that makes text safe for a terminal."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ def interval_name(report: Report) -> str:
 
 
 def decimals_of(fact: Fact) -> int | None:
-    """Return how many decimals show two digits of the width of a fact's interval, at most `MOST_DECIMALS`.
+    """Return how many decimals are needed to show two digits of the width of a fact's interval, at most
+    `MOST_DECIMALS`.
 
     The result is None if the fact has no usable interval, or if the interval's ends are so small that this many
     decimals would show zeros only.
@@ -131,11 +132,11 @@ def decimals_of(fact: Fact) -> int | None:
 
 
 def decimals_of_value(fact: Fact) -> int | None:
-    """Return how many decimals a fact's value is written with: as many as its interval, or more if the first two digits
-    of the value need more.
+    """Return how many decimals a fact's value is written with: as many as its interval, or more if the value needs more
+    to show two digits.
 
-    If the value would need more than `MOST_DECIMALS`, only the interval counts. None means that the interval gives no
-    number of decimals.
+    If the value would need more than `MOST_DECIMALS`, it gets as many as the interval. Return None if `decimals_of`
+    does.
     """
     decimals, value = decimals_of(fact), fact.value
     if decimals is None or not value or not math.isfinite(value) or value == round(value):

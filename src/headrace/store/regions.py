@@ -16,8 +16,8 @@ from headrace.store.store import Batch, Logs, Spool, Store
 class Everywhere:
     """Several stores used as one (implements `store.Store`). The first of them is the home store.
 
-    The replicas of a blob have the same name in all stores, so any replica can be read. If no store has a blob, reading
-    it raises the error that `why` makes of the home store's error.
+    The replicas of a blob have the same name in all stores, so any replica can be read. If no store has a blob, the
+    home store's error is passed to `why`, and the error that `why` returns is raised.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Everywhere:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """In place of a `BlobMissing`, raise the error that `why` makes of it."""
+        """Return a context that passes a `BlobMissing` error to `why`, and raises the error that `why` returns."""
         try:
             yield
         except BlobMissing as error:

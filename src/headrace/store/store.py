@@ -20,8 +20,8 @@ def new_nonce() -> str:
 
 
 class Batch(Protocol):
-    """A batch of blobs. When the batch has ended, all its blobs are durable. If it ends with an error, no blob is
-    kept."""
+    """A batch of blobs. When the batch has ended, all its blobs are durable. If it ends with an error, some of its
+    blobs may stay in the store until the garbage collector deletes them."""
 
     def draft(self) -> Draft:
         """Return a draft, a file to write to. As a context manager, it deletes its file unless `keep` was called."""
@@ -37,7 +37,7 @@ class Batch(Protocol):
         A blob of this store with the same digest and nonce is replaced.
 
         Raises:
-            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can go on.
+            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can still be used.
         """
         ...
 

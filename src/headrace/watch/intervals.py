@@ -57,9 +57,10 @@ class Ratio(NamedTuple):
     """A number that is a ratio of two sums over rows: the sum of `above` divided by the sum of `below`.
 
     `lowest` and `highest` are the bounds of `above` for one more row whose `below` is 1. They are None if there is no
-    bound. `might` returns an array of rows by labels. It holds what `above` would be for each row if the row had that
-    label. With `might`, the bounds of differences are tighter. If `squared`, the number is the square root of the
-    ratio, as RMSE is. `power` is the power of the errors that are summed.
+    bound. `might` is a function that returns an array of rows by labels: the value that `above` would have for each row
+    if the row had that label. With `might`, the bounds of differences are tighter. If `squared`, the number is the
+    square root of the ratio, as RMSE is. `power` says how fast `above` grows with a row's error: `one_more` raises its
+    factor for one more row to this power.
     """
 
     above: Any
@@ -123,11 +124,12 @@ def share(some: Any, of: Any) -> Ratio:
 def two_sided(placed: Any, positive: Any, ends: tuple[float, float] | None = None) -> Ratio:
     """Return the mean of `placed` over the positive rows, as a ratio to which the negative rows contribute too.
 
-    `placed` has a number for each row, such as `Ranking.placements` for AUC. Its mean over the negative rows must be
-    the same as over the positive rows. The denominator counts the rows of the rarer class. `ends` are the bounds of
-    `placed` for one more row of the rarer class. By default, the bounds lie halfway between the most extreme value seen
-    and 0 (or 1). Two simpler choices fail when 1% of the rows are positive, or when part of a class is never found: a
-    bound of the variance (Newcombe 2006) is exceeded too often, and one more row at 0 is too strict (`make proofs`).
+    `placed` has a number for each row, such as `Ranking.placements` for AUC. The mean of these numbers over the
+    negative rows must be the same as over the positive rows. The denominator counts the rows of the rarer class. `ends`
+    are the bounds of `placed` for one more row of the rarer class. By default, the bounds lie halfway between the most
+    extreme value seen and 0 (or 1). Two simpler choices fail when 1% of the rows are positive, or when part of a class
+    is never found: intervals from a bound of the variance (Newcombe 2006) miss the true value too often, and those with
+    one more row at 0 are too wide (`make proofs`).
     """
     rare = positive if 2 * np.count_nonzero(positive) <= len(positive) else ~positive
     own = placed[rare]
@@ -313,7 +315,8 @@ def of_distance(value: float, replicates: Any, noise: Any, level: float) -> Inte
     Chance alone raises such a sum above 0, and resampling raises the sum again. `noise` are replicates of the sum as it
     would be if all true distances were 0. If chance explains the value, the lower end is 0. Otherwise the lower end is
     that of the basic bootstrap, which removes the bias (Davison & Hinkley 1997, chapter 5). The upper end is that of
-    the percentile interval. It is a little too high, so no gate passes because the sum was estimated too low.
+    the percentile interval. It is a little too high, which is safe: a gate that asks for a small sum doesn't pass by
+    mistake.
     """
     low, high, why = percentile(replicates, level)
     if low is None or high is None:
@@ -397,9 +400,9 @@ def widest_pair(blocks: Sequence[Spread], level: float) -> tuple[float, Interval
 
 
 def share_error(share: Any, of: Any) -> Any:
-    """Return the standard error of each share in `share`; `of` is the number of rows of which it is the share. The
-    error is computed as if four more rows were seen, two of them in the share (Agresti & Coull 1998). So it is never 0,
-    even for a share of 0 or 1."""
+    """Return the standard error of each share in `share`; `of` is the number of rows from which each share is computed.
+    The error is computed as if four more rows were seen, two of them in the share (Agresti & Coull 1998). So it is
+    never 0, even for a share of 0 or 1."""
     drawn = (share * of + 2) / (of + 4)
     return np.sqrt(drawn * (1 - drawn) / (of + 4))
 

@@ -22,8 +22,8 @@ class Ranking:
 
     `positive` and `score` are arrays of n values. AUC is the chance that a positive row has a higher score than a
     negative one (Hanley & McNeil 1982); a tie counts half. Average precision is the sum of precisions weighted by the
-    gain in recall; a tie is one step. Both are defined as in scikit-learn. AUC comes from sums of whole and half
-    numbers. So all bits of the AUC are the same, whatever the order in which the numbers are summed.
+    gain in recall; a tie is one step. AUC and average precision are defined as in scikit-learn. AUC comes from sums of
+    whole and half numbers. So all bits of the AUC are the same, whatever the order in which the numbers are summed.
     """
 
     def __init__(self, positive: Any, score: Any) -> None:
@@ -105,7 +105,7 @@ class Ranking:
 
     def average_precision(self, counts: Any) -> Any:
         """Return the average precision for each resample. It is NaN if no row of the resample is positive, or if all
-        its scores are equal."""
+        scores of the resample are equal."""
         found = np.full(len(counts), np.nan)
         for place, drawn in enumerate(counts if not self.constant else ()):
             row = drawn[self.units]
@@ -120,9 +120,9 @@ class Ranking:
         return found
 
     def placements(self) -> Any:
-        """Return for each row a share: how many rows of the other class are ranked right compared with this row.
-
-        A tie counts half.
+        """Return for each row a share: how many rows of the other class are ranked right in comparison with this row.
+        For a positive row, these are the negative rows below it; for a negative row, the positive rows above it. A tie
+        counts half.
 
         Rows are in the order in which they were given. The mean over the rows of either class is the AUC.
         """
@@ -152,7 +152,8 @@ class Ranking:
 
 
 def _in_blocks(some: Callable[[Any], Any], counts: Any, rows: int) -> Any:
-    """Return what `some` returns for `counts`. It is called for a few resamples at a time, and its results are joined.
+    """Return what `some` returns for `counts`. `some` is called for a few resamples at a time, and its results are
+    joined.
 
     `counts` has a line for each resample. `rows` is the number of rows.
     """

@@ -187,7 +187,7 @@ class _Reader:
             token = self.next()
             words.append(token.text.strip("`") if token.kind == "quoted" else token.text)
         if len(words) == 1 and self.tokens[self.place - 1].kind == "number" and self.here.kind == "operator":
-            raise _at(self.text, self.tokens[self.place - 1].start, "the metric stands first, then the number")
+            raise _at(self.text, self.tokens[self.place - 1].start, "write the metric first, then the number")
         if not words or (len(words) == 1 and self.tokens[self.place - 1].kind == "number"):
             raise self.error("the name of a metric")
         if self.here.kind != "operator":
@@ -195,7 +195,7 @@ class _Reader:
         sign = self.next()
         operator = {"≥": ">=", "≤": "<="}.get(sign.text, sign.text)
         if operator not in (">=", ">", "<=", "<"):
-            raise _at(self.text, sign.start, f"`{sign.text}` can't be asked of a measured number; ask `>=` or `<=`")
+            raise _at(self.text, sign.start, f"a measured number can't be compared by `{sign.text}`; use `>=` or `<=`")
         metric = " ".join(words)
         if self.here.kind == "word" and self.here.text.lower() in OTHERS:
             return Comparison(metric=metric, operator=operator, bound=0.0, against=self.next().text.lower())

@@ -74,7 +74,7 @@ def test_a_confidence_goes_with_what_stands_before_it() -> None:
         ("", "empty"),
         ("AUC", "`>=`, `>`, `<=` or `<` is expected"),
         ("AUC >= high", "a number, `baseline` or `previous` is expected"),
-        ("AUC == 0.7", "can't be asked of a measured number"),
+        ("AUC == 0.7", "a measured number can't be compared by `==`"),
         ("(AUC >= 0.7", "not closed"),
         ("`AUC >= 0.7", "this backtick is not closed"),
         ("AUC >= 0.7 with 950% confidence", "makes no sense"),
@@ -163,7 +163,7 @@ def test_a_gate_on_a_report_cannot_be_surer_than_its_intervals() -> None:
 
 @pytest.mark.parametrize("rule", ["0.7 <= AUC", "0.5 <= AUC <= 0.9"])
 def test_a_number_that_stands_first_is_told_to_follow_the_metric(rule: str) -> None:
-    with pytest.raises(UsageError, match="the metric stands first, then the number"):
+    with pytest.raises(UsageError, match="write the metric first, then the number"):
         parse(rule)
 
 

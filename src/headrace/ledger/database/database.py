@@ -64,8 +64,8 @@ class Database(Protocol):
         """Run a statement that must find or change a row.
 
         Raises:
-            Unmet: the statement found or changed no row, and the transaction stores nothing. The error may come late,
-                at the end of the transaction.
+            Unmet: the statement found or changed no row, and the transaction stores nothing. The error may be raised
+                only at the end of the transaction.
         """
 
     def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
@@ -78,7 +78,8 @@ class Database(Protocol):
         """Run `work` in a transaction and return its value; try again after a conflict or a broken connection.
 
         If the connection breaks, the transaction may have been committed or not. So `done` is called before the next
-        try. It returns the transaction's value if the transaction was committed; otherwise it returns None.
+        try. It returns the transaction's value if the transaction was committed; otherwise it returns None. Without
+        `done`, `work` simply runs again.
         """
 
     def snapshot(self) -> AbstractContextManager[None]:
@@ -108,8 +109,8 @@ class Database(Protocol):
         not judged."""
 
     def purge(self) -> str | None:
-        """Remove from the database's files what rows no longer hold. Return why this couldn't be done in full, or None
-        if it was."""
+        """Remove the bytes of deleted and overwritten rows from the database's files. Return None if all were removed,
+        otherwise the reason why some are left."""
 
     def hurry(self) -> None:
         """From now on, wait only briefly for a slow or broken connection. To be called before `close`, when nothing

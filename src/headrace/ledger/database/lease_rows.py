@@ -32,8 +32,8 @@ JOIN_S = 1.0
 """How many seconds `release` waits for the renewing thread to end. If that thread is waiting for the server, it may end
 after `release` has returned."""
 FORGOTTEN_S = 45.0
-"""A lease that expired this many seconds ago is deleted. If its holder was only stopped and goes on after the deletion,
-the holder can't write any more."""
+"""A lease that expired this many seconds ago is deleted. If its holder was only stopped and continues after the
+deletion, the holder can't write any more."""
 
 
 class Sessions(Protocol):
@@ -147,8 +147,8 @@ class RowLeases:
         return {name for (name,) in self._db.execute(self._sql.HELD_LEASES, (names,))} if names else set()
 
     def all(self) -> Iterator[str]:
-        """Return the names of all leases, expired ones included: the holder of an expired lease may go on until another
-        process takes or deletes that lease."""
+        """Return the names of all leases, expired ones included: the holder of an expired lease may still write until
+        another process takes or deletes that lease."""
         with self._db.troubles():
             return iter([name for (name,) in self._db.execute(self._sql.ALL_LEASES)])
 

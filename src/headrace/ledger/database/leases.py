@@ -71,5 +71,5 @@ def refusal(run: str, holder: Holder | None) -> LeaseHeld:
     """Return the error that says which process holds a run."""
     return LeaseHeld(
         f"run `{run}` is held by {holder or 'another driver'}",
-        hint="wait until it ends, or end it with `headrace cancel`",
+        hint="wait until the run ends, or end it with `headrace cancel`",
     )

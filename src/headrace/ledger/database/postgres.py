@@ -39,7 +39,7 @@ WITH_ARTIFACTS = (
     *(b"events", b"tasks", b"results", b"cursors", b"versions"),
     *(b"prediction_parts", b"label_parts", b"prediction_batches"),
 )
-"""The tables whose rows hold small values."""
+"""The tables whose rows may hold the bytes of small artifacts."""
 
 TRIES = 30
 """How many times a transaction is tried, at most, if it conflicts with others."""
@@ -198,7 +198,8 @@ class PostgresDatabase:
         return link_to(self.url)
 
     def purge(self) -> str | None:
-        """Write the tables that hold artifacts anew, without deleted and overwritten rows. Others wait meanwhile."""
+        """Rewrite the tables that hold artifacts, without the bytes of deleted and overwritten rows. Return None. Other
+        sessions can't use a table while it is rewritten: they wait."""
         for table in WITH_ARTIFACTS:
             self._again(partial(self._link.execute, b"VACUUM FULL " + table))
         return None

@@ -62,8 +62,8 @@ class Link(psycopg.Connection[Any]):
             raise
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        """Yield what `gen` yields (what psycopg waits for), and return what `gen` returns. Check the time limits
-        whenever nothing has come for 0.1 s."""
+        """Yield the values that `gen` yields: each says what psycopg waits for. Return the value that `gen` returns.
+        Check the time limits each time the server has sent nothing for 0.1 s."""
         began, wait, looked = 0.0, None, 0.0
         try:
             state = next(gen)
@@ -83,8 +83,9 @@ class Link(psycopg.Connection[Any]):
             waits.end(wait)
 
     def _look(self, now: float, began: float, looked: float) -> float:
-        """Return the time when the server was last known to be alive. Raise if the server doesn't answer, or if the
-        wait has reached its time limit."""
+        """Return the time when the server was last known to be alive. `began` is when the wait began, and `looked` is
+        the time that the last call returned. Raise `ConnectionTimeout` if the server doesn't answer, or if the wait has
+        reached its time limit."""
         waited_s = now - began
         if (self.hurries or waits.is_hurried()) and waited_s > HURRY_S:
             raise psycopg.errors.ConnectionTimeout(f"no answer within {waited_s:.0f} s")

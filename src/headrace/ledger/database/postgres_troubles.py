@@ -78,7 +78,7 @@ def trouble(error: psycopg.Error, name: str, patience_s: float = 0.0) -> LedgerE
         waited = f" (tried for {patience_s:g} s)" if patience_s else ""
         return LedgerUnreachable(
             f"the ledger `{name}` can't be reached{waited}: {_told(error)}",
-            hint="start its server, and check host and port of `[ledger] url`; a run goes on by `headrace resume`",
+            hint="start its server, and check host and port of `[ledger] url`; then `headrace resume` the run",
         )
     return LedgerError(f"the ledger `{name}` failed: {_told(error)}", hint="see the server's log")
 
@@ -130,10 +130,10 @@ REFUSALS = (
 """For each refusal to connect: a pattern of the server's message (libpq gives no code), our message, and a hint."""
 
 NOT_LET = ("25006", "42501")
-"""The codes in `STATES` that mean that a permission is missing."""
+"""The codes in `STATES` that mean that this user lacks a permission."""
 
 STATES = {
-    "23505": ("already holds what was to be added: another process was first", "try again"),
+    "23505": ("already has a row that was to be added: another process added it first", "try again"),
     "25006": (
         "can't be written to: its server, or this user's session, is read-only",
         "name the primary server in `[ledger] url`, and check `default_transaction_read_only`",

@@ -69,8 +69,11 @@ def pages(
     but: Callable[..., bool] | None = None,
     **after: object,
 ) -> Iterator[T]:
-    """Yield rows page by page, in the order of the key columns in `after`, beginning after the key that `after` gives.
-    A row is left out if `but` returns True for its key."""
+    """Yield rows page by page, in the order of their keys, as the objects that `reader` makes.
+
+    `text` is the statement that reads a page, and `fixed` are its first parameters. `after` has the columns of the key,
+    each with a value: only rows with a later key are read. A row is left out if `but` returns True for its key.
+    """
     while True:
         with db.troubles():  # around the query only, so that errors of the caller pass unchanged
             found = db.execute(text, (*fixed, *after.values(), PAGE))

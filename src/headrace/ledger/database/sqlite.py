@@ -33,8 +33,8 @@ APPLICATION = 0x48524C47  # "HRLG" in the file's header
 
 
 class SqliteDatabase:
-    """A connection to a ledger's file (`ledger.database.database.Database`). Its lease files are in a folder beside the
-    file."""
+    """A connection to a ledger's file (`ledger.database.database.Database`). Its lease files are in a folder next to
+    the file."""
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.path = path
@@ -97,7 +97,7 @@ class SqliteDatabase:
         return self._troubles
 
     def is_there(self) -> bool:
-        """Return whether the file still exists. What is written to a removed file that is still open would be lost."""
+        """Return whether the file still exists. Writes to a removed file that is still open would be lost."""
         return self.path.exists()
 
     def user(self) -> str:
@@ -213,8 +213,8 @@ def _checked(db: sqlite3.Connection, path: Path, project: str) -> SqliteDatabase
 
 
 def unreadable(path: Path) -> list[str]:
-    """Find the tables of a damaged ledger that can't be read to their end. Return for each a text with the table's name
-    and the reason."""
+    """Return a text for each table of a damaged ledger that can't be read to its end: the table's name and the
+    reason."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
@@ -309,7 +309,7 @@ _TROUBLES = {
         "move it away; then restore a backup (`headrace restore`), or begin a new one",
     ),
     sqlite3.SQLITE_CONSTRAINT: (
-        "already holds what was to be added: another process was first",
+        "already has a row that was to be added: another process added it first",
         "try again",
     ),
 }

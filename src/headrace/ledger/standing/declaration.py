@@ -54,7 +54,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         part: the part of an archive that has the rows.
         pages: the statement that reads a page of rows, in the order of their keys.
         puts: the statement that adds a row from an archive; it changes nothing if a row with this key exists already.
-        brought: makes the row for this ledger from a row of an archive.
+        brought: takes a row of an archive; returns the row to add to this ledger.
         twin: finds the row of this ledger with the same key as a row of an archive.
         twins: find counterparts of an archive's row by other columns than the key.
         whole: the rows that are imported either all together or not at all.
@@ -62,18 +62,21 @@ class Standing(Struct, frozen=True, kw_only=True):
         called: what people call a row, such as "model `delays:3`".
         shown: the command that shows a row.
         artifacts: the columns that hold an encoded artifact. The store keeps these artifacts.
-        only_newest: whether the store keeps the artifacts of a thing's newest row only. The rows of one thing are equal
-            in all columns of the key but the last.
+        only_newest: if True, the store keeps only the artifacts of the newest of all rows that have the same key except
+            for its last column. For example, it keeps only the newest version of each cursor.
         points: the statement that replaces a row's artifacts by the same artifacts in other generations.
         run_of: the id of the run that made a row's artifacts, or None. The run is kept as long as the artifacts are.
-        keeps_makers: whether the runs that made the artifacts are kept too, if the run in `run_of` reused them.
-        lost: tells the user what to do if an artifact of a row is lost. None: the usual advice for lost artifacts.
+        keeps_makers: whether the runs that made the artifacts are also kept, if the run of `run_of` only reused them.
+        lost: takes a row that has lost an artifact; returns advice for the user. None: the usual advice for lost
+            artifacts.
         target: where to find the row that a row points at.
         unique: other columns that together identify a row.
-        identities: for a column with the identity of artifacts, how it follows from the values of a row.
+        identities: for a column with the identity of artifacts, a function that computes this identity from a row's
+            values.
         forms: for a column, a check of its values in addition to their type.
         choices: for a column that has one of a few values, these values.
-        forgets: the statement that deletes rows which nobody needs any more. It takes a time: older rows aren't needed.
+        forgets: the statement that deletes rows which nobody needs any more. Its parameter is a time: rows older than
+            this aren't needed.
         is_own: takes the key of a row, and returns whether Headrace uses the row only for itself. Such a row is never
             shown, exported or checked.
     """

@@ -87,8 +87,8 @@ def told(intent: Intent) -> tuple[str, str, str, str]:
 
 
 def _labels(told: Tell, run: str, task: str) -> Part:
-    """Return the labels of one record of a task as a part of the prediction log of their endpoint. The part's writer is
-    the task, and its segment the place of the record among those of the task."""
+    """Return a part of an endpoint's prediction log with the labels that a task recorded at once. The part's writer is
+    the task. The part's segment is the number of this record among those of the task."""
     return Part(
         endpoint=told.name,
         writer=f"{run}/{task}",
@@ -101,8 +101,9 @@ def _labels(told: Tell, run: str, task: str) -> Part:
 
 
 def _deploy(db: Database, asked: Deploy, move: registration.Move) -> None:
-    """Change the route of an endpoint as a task asks. An endpoint that doesn't exist yet sends all requests to the
-    version, whatever share it was to get. If the share doesn't fit beside those of other variants, these end."""
+    """Change the route of an endpoint as a task asks. If the endpoint doesn't exist yet, the version gets all requests,
+    even if the task asked for a smaller share. If the version's share is too large for the shares of the other
+    variants, these are removed (but not `production` and the shadow)."""
     version = db.execute(db.sql.VERSION_OF, ("model", asked.name, asked.identity)).fetchone()[0]
 
     def change(route: Route | None) -> Route:
@@ -126,7 +127,7 @@ def _beside(route: Route, version: int, asked: Deploy) -> Route:
 
 
 def _log(db: Database, asked: LogBatch, *, run: str, task: str, now: float) -> None:
-    """Add a batch as the next one of its endpoint, unless this task has added it before."""
+    """Add a batch to its endpoint's log, with the next number. If this task has already added the batch, do nothing."""
     named = asked.name
     if not named:
         found = db.execute(db.sql.MODEL_NAMED, (asked.model,)).fetchone()
@@ -150,8 +151,8 @@ def _log(db: Database, asked: LogBatch, *, run: str, task: str, now: float) -> N
 
 
 def _is_advanced(db: Database, run: str, task: str, asked: Advance) -> bool:
-    """Return whether a cursor was advanced as a task asked, or was moved on by another task or a user. Values with the
-    same bytes count as equal, whatever their generations."""
+    """Return whether a cursor was advanced as a task asked, or was advanced by another task or a user instead. Values
+    with the same bytes count as equal, whatever their generations."""
     moves = db.execute(db.sql.CURSOR_MOVES, (asked.name, asked.version)).fetchall()
     if any(mover != (run, task) for mover in moves):
         return True

@@ -106,17 +106,19 @@ def _differs_in_erased(row: ErasedRecord) -> tuple[str, str]:
 
 
 def _not_done(row: ErasureRecord) -> ErasureRecord:
-    """Return an erasure from an archive as one that isn't done in this ledger yet."""
+    """Return the row of an erasure from an archive, marked as not complete: it isn't applied to this ledger yet."""
     return replace(row, done=None)
 
 
 def _revoked(row: TokenRecord) -> TokenRecord:
-    """Return a token from an archive as a row that lets nobody in: the archive's own ledger gave it out."""
+    """Return the row of a token from an archive, marked as revoked: a token is valid only for the ledger that issued
+    it."""
     return row if row.revoked is not None else replace(row, revoked=row.at)
 
 
 def _left_to_others(row: NoticeRecord) -> NoticeRecord:
-    """Return a notice from an archive as a row that isn't sent from here, because the archive's own ledger sends it."""
+    """Return the row of a notice from an archive, marked so that this ledger doesn't send it: the archive's own ledger
+    sends it."""
     return row if row.state == "sent" else replace(row, state="imported")
 
 

@@ -274,7 +274,8 @@ class Archive:
         return (blob for blob in self.blobs() if (blob.digest, blob.nonce) in wanted)
 
     def _look(self, schema: int) -> tuple[Head, End]:
-        """Find the place of each part, and check that the archive is complete; return its head and its end."""
+        """Find the place of each part in the file, and check that the archive is complete. Return the archive's head
+        and its end."""
         self._places: dict[str, tuple[int, int]] = {}
         head: Head | None = None
         try:
@@ -358,7 +359,7 @@ class Archive:
 
     def _damaged(self, name: str) -> LedgerError:
         return LedgerError(
-            f"the archive `{self.path}` is damaged: `{name}` does not have its digest",
+            f"the archive `{self.path}` is damaged: the bytes of `{name}` don't match its digest",
             hint="copy it again, or export it again",
         )
 

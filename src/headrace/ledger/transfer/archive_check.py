@@ -152,7 +152,7 @@ class Arrival:
             for record in records:
                 self._row(record, allowed, seen)
         else:
-            raise _Wrong("there is a part of no known kind")
+            raise _Wrong("this is no known kind of part")
 
     def _run(self, records: Iterator[Record]) -> None:
         """Check a run's part: the run's row first, then the rows of each table, one table after another."""
@@ -162,14 +162,14 @@ class Arrival:
             values = self._row((table, row), OF_RUNS, seen)
             place = OF_RUNS.index(table)
             if place < before or (place == 0) != (before < 0):
-                raise _Wrong(f"a row of `{table}` stands where none should")
+                raise _Wrong(f"a row of `{table}` is in the wrong place")
             if place == 0:
                 number = values["number"]
                 if number in self._runs or values["id"] in self._runs.values():
                     raise _Wrong(f"run `{values['id']}` is there twice")
                 self._runs[number] = values["id"]
             elif values["run"] != number:
-                raise _Wrong(f"a row of `{table}` is another run's")
+                raise _Wrong(f"a row of `{table}` belongs to another run")
             if table == "events":
                 if values["seq"] <= last:
                     raise _Wrong("events aren't in their order")
@@ -199,7 +199,7 @@ class Arrival:
                 self._encoded(values[name], f"`{table}.{name}`")
         for column, identity in BY_TABLE[table].identities.items() if table in BY_TABLE else ():
             if values[column] != identity(values):
-                raise _Wrong(f"`{table}.{column}` isn't that of the artifact")
+                raise _Wrong(f"`{table}.{column}` doesn't match the artifact")
         for names in ONCE.get(table, ()):
             key = table, tuple((name, values[name]) for name in names)
             if key in seen:
@@ -211,7 +211,7 @@ class Arrival:
         try:
             self._ref(decode_ref(data))
         except UNREADABLE as error:
-            raise _Wrong(f"{what} holds no artifact: {error}") from error
+            raise _Wrong(f"{what} isn't an artifact: {error}") from error
 
     def _ref(self, ref: Ref) -> None:
         """Check an artifact and its parts."""

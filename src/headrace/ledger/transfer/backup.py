@@ -5,7 +5,7 @@
     backups.keep(7, lease, schema=SCHEMA)
     with backups.archive(backups.find(), schema=SCHEMA) as archive: ...
 
-A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot counts only if the store also has a
+A snapshot is an archive without blobs, and is stored as a blob itself. A snapshot is valid only if the store also has a
 note about it (in the spool, where other stores keep the reports of workers). The note is written last, when everything
 that the snapshot needs is durable. So if a backup is killed, the earlier snapshots stay intact. A blob that the store
 already has is not copied again.
@@ -65,7 +65,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 class BackedUp(Struct, frozen=True, kw_only=True):
     """The result of a backup: the new snapshot, the number and bytes of copied blobs, and the older snapshots and blobs
-    that were deleted. `erased` is how many older snapshots were written again without a person who was erased."""
+    that were deleted. `erased` is how many older snapshots were written again because they contained an erased
+    person."""
 
     snapshot: Snapshot
     copied: int
@@ -140,8 +141,8 @@ class Backups:
         deep: bool = False,
         progress: Progress = lambda *_: None,
     ) -> BackedUp:
-        """Make a snapshot. Runs may go on meanwhile. With `deep`, blobs that were copied earlier are read and checked,
-        and are copied again if they are damaged."""
+        """Make a snapshot. Runs may be active meanwhile. With `deep`, blobs that were copied earlier are read and
+        checked, and are copied again if they are damaged."""
         with Inventory() as named, Inventory() as missing, self.store.draft() as draft:
             writer = Writer(draft.file, head)
             with closing(ledger.connect()) as db:
@@ -167,8 +168,8 @@ class Backups:
         return BackedUp(snapshot=snapshot, copied=copied, copied_bytes=size)
 
     def erase(self, ledger: Ledger, head: Head, lease: Lease) -> int:
-        """Delete what was erased in the ledger: its bytes, and what older snapshots have of it in their rows. These
-        snapshots are written again, under new names. Return how many there were."""
+        """Delete the bytes that were erased in the ledger from the backups. Older snapshots that still contain erased
+        rows are written again without them, under new names. Return how many snapshots were written again."""
         with closing(ledger.connect()) as db:
             gone, past = erased(db), []
             for each in self.snapshots() if gone else ():

@@ -1,4 +1,4 @@
-"""Rows of an archive without the bytes that were erased since."""
+"""Removes erased bytes from the rows of an archive that is older than the erasure."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def erased_in(archive: Archive) -> Iterator[Generation]:
 
 
 def refs_in(archive: Archive) -> Iterator[tuple[str, Mapping[str, Any], Ref]]:
-    """Yield all artifacts that an archive's rows name, and those inside of them, each with the row's table and values.
-    One may be yielded many times. Rows that can't be read are left out."""
+    """Yield all artifacts that an archive's rows name, and all artifacts that these contain. Each comes with the table
+    and the values of its row. The same artifact may be yielded several times. Rows that can't be read are left out."""
     names, shape = columns(), shapes(archive)
     for part in [*archive.runs(), RESULTS, *PARTS]:
         for table, row in archive.rows(part):
@@ -61,8 +61,8 @@ def _refs(table: str, values: Mapping[str, Any]) -> list[Ref]:
 
 
 def scrubbing(gone: Set[Generation]) -> Scrubbing:
-    """Return a function that takes the bytes of erased small values out of a row, and says of a result that needs an
-    erased artifact that it can't be reused."""
+    """Return a function that changes a row for the erased generations `gone`. It removes the bytes of erased small
+    values from the row, and marks a result that needs an erased artifact as not reusable."""
     small = erasures.small(gone)
     places = {table: {name: place for place, name in enumerate(names)} for table, names in columns().items()}
 
@@ -84,7 +84,8 @@ def scrubbing(gone: Set[Generation]) -> Scrubbing:
 
 
 def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[], None]) -> None:
-    """Write an archive's rows again, as they are after all erasures of a ledger. Parts of logs are the ledger's own."""
+    """Write an archive's rows again, changed by all erasures of a ledger. Parts of prediction logs are replaced by the
+    ledger's own parts."""
     shape, gone = shapes(archive), generations.erased(db)
     scrubbed = scrubbing(gone)
 
@@ -112,7 +113,8 @@ def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[
 
 
 def _present(db: Database, table: str, row: list[Any], gone: Set[Generation]) -> list[Any]:
-    """Return the ledger's own row instead of a standing row with an erased artifact, if it has another one by now."""
+    """Return the row to write for a row of an archive. If a standing row has an erased artifact, return the ledger's
+    own row in its place, if there is one. Otherwise return the row unchanged."""
     declared = BY_TABLE.get(table)
     if declared is None or not declared.artifacts:
         return row
@@ -129,7 +131,7 @@ def _own(db: Database, tables: Sequence[str]) -> Iterator[Record]:
 
 
 def _noted(rows: Iterator[Record], named: Inventory) -> Iterator[Record]:
-    """Yield standing rows, and add the generations that they need."""
+    """Yield standing rows, and add the generations that each row needs to `named`."""
     for table, row in rows:
         places = {name: place for place, name in enumerate(columns()[table])}
         for name in BY_TABLE[table].artifacts:

@@ -1,5 +1,5 @@
-"""Writes the printed output of attempts to an archive, beside the runs' rows, so that the output can be read where the
-archive is imported.
+"""Writes the printed output of attempts to an archive, in addition to the runs' rows, so that the output can be read
+where the archive is imported.
 
 Printed output is not part of a run's record: if some output is missing, the rest is still archived.
 """

@@ -40,8 +40,8 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
     """Add the archive's standing rows that the ledger lacks, within the caller's transaction. Return how many rows of
     each table were added.
 
-    Rows about one thing (`Whole`) are left out if the ledger has the thing already. The registry is locked: so a run
-    that registers a version at the same time waits, and isn't refused.
+    Rows about one thing (`Whole`) are left out if the ledger has the thing already. The registry is locked. So a run
+    that registers a version at the same time waits until the transaction ends.
 
     Raises:
         UsageError: since `compare`, another process has added a row that differs from its counterpart in the archive.
@@ -68,7 +68,7 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
                     hint=f"nothing was imported; {table.differs(row)[1]}",
                 )
         for row in table.lacking(db, fresh):
-            raise archive.changed(f"{table.called(row)} points at what isn't there")
+            raise archive.changed(f"{table.called(row)} points at something that doesn't exist")
         added[table.table] += len(fresh)
     return added
 

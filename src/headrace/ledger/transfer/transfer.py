@@ -5,7 +5,7 @@
 
 All rows are checked, then written in one transaction, so an import is complete or has no effect. If the receiving
 ledger already has an equal row, the row is skipped, so an import can be repeated. If it has the row with other values,
-the import is refused before anything is written. Runs are compared by their events. If a run has gone on in the
+the import is refused before anything is written. Runs are compared by their events. If a run was continued in the
 receiving ledger, its events there begin with the archive's events: such a run counts as equal, and stays as it is.
 """
 
@@ -81,8 +81,8 @@ class Imported(Struct, frozen=True, kw_only=True):
 
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
-    """Write all rows of a ledger, as of one moment, and return its runs. The blobs that belong to the ledger are added
-    to `named`, but not those whose bytes were erased."""
+    """Write all rows of a ledger, as of one moment, and return its runs. Also add the blobs that the rows name to
+    `named`, except those whose bytes were erased."""
     with db.troubles(), db.snapshot():
         written = runs(db)
         for done, run in enumerate(written):
@@ -190,7 +190,7 @@ class Importer:
             raise UsageError(
                 f"the ledger has run {listed(differing, SHOWN)} already, with other events than the archive;"
                 " nothing was imported",
-                hint="a run may go on in one ledger only: go on in the ledger that has the most events of it, or"
+                hint="a run may continue in one ledger only: continue it where it has the most events, or"
                 " import into a new ledger",
             )
         standing_rows.compare(db, self._archive, self._shape)

@@ -44,7 +44,10 @@ EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export 
 MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
 _BACKUP = "`headrace restore --merge` brings it from a backup, if there is one; else "
-_CODE = "run the same code again, and `headrace fsck --deep --repair` copies it. Without it, the run can't be resumed"
+_CODE = (
+    "run the same code again; then `headrace fsck --deep --repair` copies it. Without its code, the run"
+    " can't be resumed"
+)
 """The advice if a run's code is lost. No task made the code, so no task can make it again."""
 
 
@@ -81,7 +84,7 @@ class Bad(Struct):
         """Advice for the user if the store is the wrong one, or another region may hold the generation; otherwise
         None."""
         if not self.is_lone:
-            return "nothing that the ledger names is there: check `[store] url`; nothing was marked"
+            return "the store has no blob that the ledger names: check `[store] url`; nothing was marked"
         return absent(self.why, self.elsewhere)[1] if self.elsewhere else None
 
     @property
@@ -247,7 +250,7 @@ class Checker:
             about="blob",
             subject=f"{digest}.{nonce}",
             what=f"in region `{region}`: {why}",
-            hint=f"region `{other}` has it whole: `headrace fsck --deep --repair` brings it from there",
+            hint=f"region `{other}` has a whole copy: `headrace fsck --deep --repair` copies it from there",
             mended=mended,
         )
 
@@ -261,15 +264,15 @@ class Checker:
         if repair:
             try:
                 self._copy((region, other), digest, nonce, list(wrong) or [region])
-                mended = f"made anew from generation `{other}`"
+                mended = f"copied from generation `{other}`"
             except StoreError as error:
-                why = f"{why}; it can't be made from generation `{other}`: {error.message}"
+                why = f"{why}; it can't be copied from generation `{other}`: {error.message}"
         return Problem(
             about="blob",
             subject=f"{digest}.{nonce}",
             what=why,
-            hint=f"generation `{other}` has the same bytes: `headrace fsck {'--deep ' if wrong else ''}--repair` makes"
-            " it from that",
+            hint=f"generation `{other}` has the same bytes: `headrace fsck {'--deep ' if wrong else ''}--repair` copies"
+            " them",
             mended=mended,
         )
 
@@ -374,7 +377,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
             yield Problem(
                 about="run",
                 subject=f"{run.id} {task}",
-                what=f"has the row of a {row.state} task, while its events say that it gave `{digest[:12]}`",
+                what=f"has the row of a {row.state} task, while its events say that it produced `{digest[:12]}`",
                 hint=f"`headrace replay {run.id} --repair` writes its rows again",
             )
 
@@ -418,7 +421,7 @@ def _dangling(db: Database) -> Iterator[Problem]:
         yield Problem(
             about="ledger",
             subject=table.called(row),
-            what="points at what isn't there",
+            what="points at something that doesn't exist",
             hint=f"`{table.shown(row)}` shows what there is; {names.RESTORE}",
         )
 

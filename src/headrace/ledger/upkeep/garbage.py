@@ -87,8 +87,9 @@ class Pass(Struct, kw_only=True):
     so far.
 
     `lost` holds the generations that forgotten runs named. `spilled` holds the generations named by workers' reports
-    that no driver has read yet. `erased` holds those whose bytes may be in no store any more. `edge` is a time by the
-    clock of the store that is being listed: unnamed blobs that are newer are kept.
+    that no driver has read yet. `erased` holds the generations whose bytes were erased, so that no store is allowed to
+    have them. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are newer than this
+    time are kept.
     """
 
     dry_run: bool

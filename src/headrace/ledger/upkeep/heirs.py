@@ -14,8 +14,8 @@ from headrace.ledger.inventory import room, scratch
 
 
 class Heirs:
-    """Which kept runs take over the results of runs that will be forgotten (`past`). For each such result, it gives the
-    newest of the `kept` runs that used it, and the task of that run that used it.
+    """The new owners of the results of runs that will be forgotten (`past`). The new owner of a result is the newest of
+    the `kept` runs that have an output under the result's key.
 
     The data is kept in a private temporary database on disk, as in `Inventory`.
     """

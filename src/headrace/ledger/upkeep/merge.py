@@ -77,8 +77,8 @@ def plan(named: Inventory, stores: Mapping[str, Blobs], driven: Container[int] =
 
     Of several equal generations, one stays. If a run in `driven` names a generation, that generation stays, since a
     driver holds the run and its rows can't be changed. Otherwise the generation that most runs name stays. The bytes of
-    the generation that stays are verified first. It must be in every region that has the replaced generation, so that
-    no region loses its replica. Generations beyond `limit` are left for another pass.
+    the generation that stays are verified first. A generation is replaced only if each of its regions also has the
+    generation that stays, so that no region loses its replica. Generations beyond `limit` are left for another pass.
     """
     found = Plan()
     for equal in named.equal():
@@ -153,8 +153,9 @@ def _point_row(db: Database, table: Standing, row: Row, moves: Moves) -> None:
 
 
 def moved(ref: Ref, moves: Moves) -> Ref | None:
-    """Return a reference with its generations replaced, or None if none of them is to be replaced. A small value whose
-    bytes are in the reference has the nonce `""`; its bytes are left out if it is replaced."""
+    """Return a reference with its generations replaced, or None if none of them is to be replaced. A small value, whose
+    bytes are in the reference itself, is listed in `moves` with the nonce `""`. If it is replaced, its bytes are
+    removed."""
     to = moves.get((ref.digest, ref.nonce or ""))
     parts = [moved(part, moves) for part in ref.parts or ()]
     if to is None and not any(parts):

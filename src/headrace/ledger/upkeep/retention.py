@@ -16,8 +16,8 @@ class Keep(Struct, frozen=True, kw_only=True):
     """The rules for keeping runs. A run is kept if any rule keeps it; without rules, all runs are kept.
 
     `runs` is how many of the newest runs are kept, and `per_pipeline` is how many of each pipeline's newest runs are
-    kept. `seconds` keeps the runs that ended at most this many seconds ago. None means that there is no such rule. Runs
-    in `pinned`, and runs that have not ended, are always kept.
+    kept. `seconds` keeps the runs that ended at most this many seconds ago. If one of these is None, there is no such
+    rule. Runs in `pinned`, and runs that have not ended, are always kept.
     """
 
     runs: int | None = None

@@ -24,11 +24,10 @@ from headrace.ledger.views.views import Views
 
 
 class EndpointViews(Views):
-    """Reads what the ledger has about endpoints, as well as all that `Views` reads."""
+    """Reads what the ledger has about endpoints, in addition to all that `Views` reads."""
 
     def routes(self) -> list[RouteRecord]:
-        """Return the last move of the route of each endpoint, sorted by endpoint; also of endpoints that were
-        retired."""
+        """Return the last move of each endpoint's route, sorted by endpoint. Retired endpoints are included."""
         return self._query.read(ROUTES, self._sql.ROUTES)
 
     def route_moves(self, endpoint: str) -> list[RouteRecord]:
@@ -55,12 +54,13 @@ class EndpointViews(Views):
         return None
 
     def prediction_logs(self) -> list[PredictionLogRow]:
-        """Return how much the ledger has of the prediction log of each endpoint, sorted by endpoint."""
+        """Return the size of each endpoint's prediction log in the ledger, sorted by endpoint. Labels and batches
+        aren't counted."""
         return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_LOGS)
 
     def is_sealed(self, writer: str, segment: int, endpoint: str, *, has_labels: bool = False) -> bool:
-        """Return whether the ledger has the predictions of an endpoint in a writer's segment; with `has_labels`, the
-        labels in it."""
+        """Return whether the ledger has an endpoint's predictions from a writer's segment. If `has_labels`, return
+        whether it has the endpoint's labels from this segment."""
         statement = self._sql.LABEL_PART_BY_SEGMENT if has_labels else self._sql.PREDICTION_PART_BY_SEGMENT
         return bool(self._query.read(PREDICTION_PARTS, statement, endpoint, writer, segment))
 
@@ -87,6 +87,6 @@ class EndpointViews(Views):
         return self._query.read(BATCHES, self._sql.PREDICTION_BATCHES, endpoint, since)
 
     def prediction_batch_logs(self) -> list[PredictionLogRow]:
-        """Return how much the ledger has in batches of each endpoint, sorted by endpoint. Batches of no endpoint come
-        first, under an empty name."""
+        """Return, for each endpoint, the number of batches in its prediction log, the number of predictions in them,
+        and their times; sorted by endpoint. Batches that belong to no endpoint come first, under an empty name."""
         return self._query.read(PREDICTION_LOGS, self._sql.PREDICTION_BATCH_LOGS)

@@ -142,7 +142,8 @@ class Lineage:
         makers = {run: run.first(names) if stored else names for run, names in found.items() if names}
         if not makers:
             raise NotFoundError(
-                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
+                f"no task produced an artifact `{digest}`",
+                hint="`headrace show RUN --json` lists the digests of outputs",
             )
         return found, stored, makers
 
@@ -155,7 +156,7 @@ class Lineage:
 
     def _above(self, run: _Run, names: Iterable[str]) -> list[Step]:
         """Return the steps of all tasks on which the results of these tasks depend, nearest first. If a run reused a
-        result, the search goes on in the run that made it, since the result was computed from that run's outputs."""
+        result, the search continues in the run that made it, since the result was computed from that run's outputs."""
         rest = [self._made(run, name) for name in names]
         seen, steps = set(rest), []
         for maker, name in rest:
@@ -213,12 +214,12 @@ class Lineage:
             return None
 
     def _heard(self, run: str) -> tuple[Mapping[str, Node], Sequence[Reused]]:
-        """Return the nodes and reused results that a run's events name."""
+        """Return the nodes of a run's graph and the results that the run reused, as its events record them."""
         return (story := self._views.story(run)).nodes, story.reused
 
     def _maker(self, run: str, key: str) -> str:
-        """Return the run that made the result which `run` reused under `key`. The run that this result came from may
-        itself have reused it, so the search goes on from there."""
+        """Return the run that made the result which `run` reused under `key`. The run from which `run` reused it may
+        itself have reused it from another run, so the search continues there."""
         seen = set()
         while run not in seen:
             seen.add(run)
@@ -331,7 +332,7 @@ class _Run:
         return [name for name in rest if name not in later and self.rows[name].parent not in later]
 
     def stored(self, names: Iterable[str], digest: str) -> frozenset[str]:
-        """Of the stored artifacts in these tasks' outputs, return the digests that begin with `digest`."""
+        """Return the digests that begin with `digest` of the stored artifacts in these tasks' outputs."""
         refs = [ref for name in names if (ref := ref_of(self.rows[name])) is not None]
         return frozenset(each for ref in refs for each in _stored(ref) if each.startswith(digest))
 
@@ -405,8 +406,8 @@ def _once(steps: Iterable[Step]) -> list[Step]:
 
 
 def _whole(same: Sequence[Step]) -> Step:
-    """Of several steps with the same result, return the step of the run that made the result, or else the first
-    step."""
+    """Return one of several steps that have the same result: the step of the run that made the result, or if it isn't
+    there, the first step."""
     return next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
 
 

@@ -108,7 +108,7 @@ class StageLine(Struct, frozen=True, kw_only=True):
 
 
 class SignalView(Struct, frozen=True, kw_only=True):
-    """A signal that a run holds: its kind, the user who sent it, and when (Unix seconds)."""
+    """A signal that is still in a run's inbox: its kind, the user who sent it, and when (Unix seconds)."""
 
     kind: str
     by: str
@@ -116,7 +116,8 @@ class SignalView(Struct, frozen=True, kw_only=True):
 
 
 class GonePoolView(Struct, frozen=True, kw_only=True):
-    """A pool that a run went on without: its name, the reason, and when the run last left it (Unix seconds)."""
+    """A pool that a run couldn't use because the pool didn't answer: its name, the reason, and when a driver of the run
+    last noticed this (Unix seconds)."""
 
     pool: str
     why: str
@@ -202,8 +203,9 @@ PAST_VIEWS = Reader(PastView)
 
 
 def now_of(task: TaskView, started: float, *, gone: bool, now: float | None) -> TaskView:
-    """Return a running task with its seconds up to `now`; its row has the seconds only up to the last change of its
-    state. If `gone` is True, the driver has died, and the task is returned as waiting for another driver."""
+    """Return the view of a running task with the seconds that it has run until `now`; its row has the seconds only
+    until the last change of its state. If `now` is None, return the task unchanged. If `gone` is True, the driver has
+    died, and the task is returned as waiting for another driver."""
     if gone:
         return replace(task, state="waiting", reason=GONE)
     return replace(task, seconds=max(0.0, now - started)) if started and now is not None else task

@@ -127,8 +127,8 @@ class VersionView(Struct, frozen=True, kw_only=True):
 
 
 class CursorView(Struct, frozen=True, kw_only=True):
-    """A version of a cursor: the artifact of its value, the run and task that set it, and the time. What isn't known is
-    None.
+    """A version of a cursor: the artifact of its value, the run and task that set it, and the time. Values that aren't
+    known are None.
 
     `by` is the user who set the cursor outside of runs, or None. `kept` is False if the garbage collector may delete
     the value.
@@ -145,7 +145,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
 
 
 class TrackingViews(EndpointViews):
-    """Reads logged values and registered versions, as well as all that `EndpointViews` reads."""
+    """Reads logged values and registered versions, in addition to all that `EndpointViews` reads."""
 
     # -- what was logged -----------------------------------------------------------------------------------------
 
@@ -262,12 +262,14 @@ class TrackingViews(EndpointViews):
         return curves
 
     def held_signals(self, name: str | None = None) -> list[SignalView]:
-        """Return the signals that a run holds because no driver of it knew their kinds, the oldest first."""
+        """Return the signals that are still in a run's inbox because no driver of the run knew their kinds, the oldest
+        first."""
         found = self._query.read(SIGNALS, self._sql.SIGNALS, self._query.run(name).number)
         return [each for each in found if each.kind not in KNOWN_SIGNALS]
 
     def gone_pools(self, name: str | None = None) -> list[GonePoolView]:
-        """Return the pools that a run went on without, by any of its drivers, because they didn't answer: each once."""
+        """Return the pools that didn't answer, so that a driver of the run couldn't use them. Each pool is returned
+        once."""
         events = (decode_event(body) for _, body in self._query.of_kind(name, Gone))
         gone = {each.pool: each for each in events if isinstance(each, Gone)}
         return [GonePoolView(pool=each.pool, why=_without_pool(each), at=each.at) for each in gone.values()]
@@ -288,12 +290,12 @@ class TrackingViews(EndpointViews):
         return [each for each in decisions if each is not None]
 
     def limits_approvals(self, name: str | None = None) -> bool:
-        """Return whether a run has stages whose approval must be given within some time."""
+        """Return whether a run has stages with a time limit for their approval."""
         traces = (decode_event(body) for _, body in self._query.of_kind(name, Traced))
         return any(stage.within_s for each in traces if isinstance(each, Traced) for stage in each.stages)
 
     def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:
-        """Return the newest notices to people, sent or not; the newest first."""
+        """Return the newest notices to people, the newest first. Notices that are not sent yet are included."""
         return self._query.read(NOTICES, self._sql.NOTICES, limit)
 
     def notices_of(self, name: str | None = None) -> list[NoticeRecord]:
@@ -361,7 +363,7 @@ _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))
 
 
 def _without_pool(gone: Gone) -> str:
-    """Return why a run went on without a pool. The pool isn't named again at the beginning."""
+    """Return why a run couldn't use a pool. If the reason begins with the pool's name, the name is left out."""
     name = f"pool `{gone.pool}`"
     if gone.why.startswith(f"{name} "):
         return f"it{gone.why.removeprefix(name)}"

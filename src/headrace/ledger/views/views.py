@@ -4,8 +4,8 @@
     views.show("latest").state
     views.runs(limit=20)
 
-A run whose driver died is shown as waiting for another driver. Each call reads the ledger anew, so runs may have gone
-on between two calls.
+A run whose driver died is shown as waiting for another driver. Each call reads the ledger anew, so a run may have
+changed between two calls.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ class Views:
         return {run for statement in statements for run, _ in self._query.all(statement, *span)}
 
     def regions(self, generation: str) -> set[str]:
-        """Return the regions that may have a generation (`DIGEST.NONCE`): those that runs which name it were in."""
+        """Return the regions that may have a generation (`DIGEST.NONCE`): the regions of all runs that name the
+        generation."""
         return self._query.regions(generation)
 
     def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
@@ -202,7 +203,8 @@ class Views:
             )
         if not found:
             raise NotFoundError(
-                f"no task gave an artifact `{digest}`", hint="`headrace show RUN --json` lists the digests of outputs"
+                f"no task produced an artifact `{digest}`",
+                hint="`headrace show RUN --json` lists the digests of outputs",
             )
         return next(iter(found.values()))
 

@@ -270,7 +270,8 @@ texts."""
 
 
 def _with_own(kind: Any, options: Mapping[str, str], environment: Mapping[str, str]) -> Any:
-    """Return `options`, and also obstore's options from `environment` that this process's own environment doesn't have.
+    """Return `options`, with those of obstore's options added that are in `environment`, but not in this process's own
+    environment.
 
     Obstore itself reads the process's environment. `environment` may have more variables, such as credentials. These
     are kept out of the process's environment so that no stage finds them.

@@ -274,7 +274,7 @@ class ObjectStore:
 
 def _name(digest: str, nonce: str) -> str:
     if not is_named(digest, nonce):
-        raise StoreError(f"`{digest}.{nonce}` names no blob")
+        raise StoreError(f"`{digest}.{nonce}` is not the name of a blob")
     return f"blobs/{digest[:2]}/{digest}.{nonce}"
 
 

@@ -102,7 +102,7 @@ class ObjectBatch:
         """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
 
         Raises:
-            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can go on.
+            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can still be used.
         """
         with Draft(self._aside(), lambda path: self._replica(path, digest, nonce), "cache") as draft:
             shutil.copyfileobj(source, draft.file, PART_BYTES)

@@ -22,7 +22,7 @@ class DigestFolders:
     def place(self, digest: str, nonce: str) -> Path:
         """Return the path of a blob's file. Raise `StoreError` if the digest or the nonce isn't valid."""
         if not is_named(digest, nonce):
-            raise StoreError(f"`{digest}.{nonce}` names no blob")
+            raise StoreError(f"`{digest}.{nonce}` is not the name of a blob")
         return self.path / digest[:2] / f"{digest}.{nonce}"
 
     def take_in(self, files: Iterable[tuple[Path, Blob]]) -> None:

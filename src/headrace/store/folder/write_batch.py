@@ -66,7 +66,7 @@ class Batch:
         """Add a copy of another store's blob, with the same digest and nonce. `source` is a file with its bytes.
 
         Raises:
-            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can go on.
+            BlobDamaged: the bytes have another digest. Then the blob is not added, and the batch can still be used.
         """
         with Draft(self._tmp / os.urandom(8).hex(), lambda path: self._take(path, digest, nonce)) as draft:
             shutil.copyfileobj(source, draft.file, COPY_BYTES)

@@ -15,7 +15,8 @@ TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Create the tables `metrics`, `logged`, `versions` and `aliases`, and add the columns `run`, `task` and `at` to
-    `cursors`. In existing rows of `cursors` they are NULL, since it isn't known which task set the version."""
+    `cursors`. In existing rows of `cursors`, these columns are NULL, since it isn't known which task set the
+    version."""
     for name, kind in (("run", TEXT), ("task", TEXT), ("at", sa.Float)):
         op.add_column("cursors", sa.Column(name, kind))
     op.create_table(

@@ -27,6 +27,7 @@ from headrace.ledger.database.sqlite import APPLICATION, connect, nothing
 from headrace.ledger.database.statements import FILE, MARKS, Dialect, Statements
 from headrace.ledger.standing.tables import STANDING
 from headrace.ledger.views import rows as shown
+from headrace.run.events import Gone, Taken, encode_event
 from tests.servers.postgres import Postgres
 
 SOURCES = Path(hr.__file__).parent
@@ -125,6 +126,31 @@ def test_a_server_prepares_each_statement(postgres: Postgres) -> None:
                 places = count(1)
                 text = re.sub("%s", lambda _, places=places: f"${next(places)}", getattr(sql, name))
                 db.execute(f"PREPARE {name} AS {text}".encode())
+
+
+def test_the_index_of_the_events_of_drivers_has_the_kinds_that_are_asked_for() -> None:
+    kinds = [encode_event(Gone("far", "why", 1.0)), encode_event(Taken(1, "ada", 1.0))]
+    for dialect in ("sqlite", "postgresql"):
+        for text in (Statements(dialect).OF_DRIVER, Statements(dialect).CREATE_EVENTS_OF_DRIVERS):
+            assert [bytes.fromhex(found) for found in re.findall(r"A[0-9A-F]{9}", text)] == [
+                body[1:6] for body in kinds
+            ]
+
+
+def test_sqlite_finds_the_events_of_drivers_by_their_index() -> None:
+    with closing(nothing()) as db:
+        (found,) = db.execute(f"EXPLAIN QUERY PLAN {db.sql.OF_DRIVER}", (1, 6, b"")).fetchall()
+    assert found[-1] == "SEARCH events USING INDEX ix_events_of_drivers (run=?)"
+
+
+def test_a_server_finds_the_events_of_drivers_by_their_index(postgres: Postgres) -> None:
+    url = postgres.database()
+    opening.connect(url).close()
+    with closing(psycopg.connect(url, autocommit=True)) as db:
+        db.execute("INSERT INTO events SELECT 1, n, BYTEA '\\x92A4776F6B65' FROM generate_series(1, 5000) n")
+        db.execute("ANALYZE events")
+        found = db.execute(f"EXPLAIN {Statements('postgresql').OF_DRIVER}".encode(), (1, 6, b"")).fetchall()
+    assert "ix_events_of_drivers" in str(found)
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------

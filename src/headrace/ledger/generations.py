@@ -50,7 +50,7 @@ def regions_of(db: Database, run: int) -> set[str]:
     """Return the regions in which a run's attempts were started, as far as its events can be read."""
     found = set()
     with suppress(*UNREADABLE):  # `headrace fsck` reports unreadable events
-        for _, body in db.execute(db.sql.OF_KIND, (run, len(_TAKEN), _TAKEN)).fetchall():
+        for _, body in db.execute(db.sql.OF_DRIVER, (run, len(_TAKEN), _TAKEN)).fetchall():
             event = decode_event(body)
             if isinstance(event, Taken):
                 found |= {region for region in (event.region, *dict(event.others).values()) if region}

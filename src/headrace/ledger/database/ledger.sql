@@ -64,6 +64,17 @@ CREATE TABLE events (
     CONSTRAINT pk_events PRIMARY KEY (run, seq)
 ) {by_key}
 
+--- create_events_of_drivers (sqlite)
+-- For the few events that say which driver took a run (`taken`) and which pools it went on without (`gone`). The encoding
+-- of an event has its kind after the first byte. SQLite uses this index only if a query repeats the condition literally.
+CREATE INDEX ix_events_of_drivers ON events (run, seq)
+WHERE substr(body, 2, 5) IN (X'A4676F6E65', X'A574616B65')
+
+--- create_events_of_drivers (postgresql)
+-- The same.
+CREATE INDEX ix_events_of_drivers ON events (run, seq)
+WHERE substr(body, 2, 5) IN (BYTEA '\xA4676F6E65', BYTEA '\xA574616B65')
+
 --- create_tasks
 -- A task's row (`run.ports.TaskRow`). `digest` and `bytes` are copied from `out`, for lineage and sizes.
 -- Of the first version's columns, the wide ones come last, so that a scan for states and times doesn't read them.
@@ -1347,6 +1358,21 @@ FROM runs WHERE number = :number
 --- of_kind
 -- A run's events of a kind, whose encoding begins with `tag` after its first byte.
 SELECT seq, body FROM events WHERE run = :run AND substr(body, 2, CAST(:length AS INTEGER)) = :tag ORDER BY seq
+
+--- of_driver (sqlite)
+-- The same, for the kinds that the index `ix_events_of_drivers` has. SQLite would prefer the primary key, and read all
+-- events of the run.
+SELECT seq, body FROM events INDEXED BY ix_events_of_drivers
+WHERE run = :run AND substr(body, 2, 5) IN (X'A4676F6E65', X'A574616B65')
+    AND substr(body, 2, CAST(:length AS INTEGER)) = :tag
+ORDER BY seq
+
+--- of_driver (postgresql)
+-- The same, for the kinds that the index `ix_events_of_drivers` has.
+SELECT seq, body FROM events
+WHERE run = :run AND substr(body, 2, 5) IN (BYTEA '\xA4676F6E65', BYTEA '\xA574616B65')
+    AND substr(body, 2, CAST(:length AS INTEGER)) = :tag
+ORDER BY seq
 
 --- task_names
 -- The names of a run's tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 15
+SCHEMA = 16
 """The version of `ledger.sql`. SQLite also keeps this number as `user_version`, where it can be read without
 SQLAlchemy."""
 

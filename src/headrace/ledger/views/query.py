@@ -11,7 +11,7 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.generations import regions_naming
 from headrace.ledger.views.rows import RUN_LINES, RunLine
-from headrace.run.events import Event
+from headrace.run.events import Event, Gone, Taken
 
 T = TypeVar("T")
 
@@ -36,10 +36,12 @@ class Query:
             return self._db.execute(statement, parameters).fetchall()
 
     def of_kind(self, run: str | None, kind: type[Event]) -> list[tuple[int, bytes]]:
-        """Return a run's events of a kind, encoded, each with its number."""
+        """Return a run's events of a kind, encoded, each with its number. For `Taken` and `Gone` an index finds them;
+        for another kind, all events of the run are read."""
         # An event is encoded as an array of fewer than 16 items, so its tag is after one byte.
         tag = msgspec.msgpack.encode(kind.__struct_config__.tag)
-        return self.all(self._sql.OF_KIND, self.run(run).number, len(tag), tag)
+        statement = self._sql.OF_DRIVER if kind in (Taken, Gone) else self._sql.OF_KIND
+        return self.all(statement, self.run(run).number, len(tag), tag)
 
     def regions(self, generation: str) -> set[str]:
         """Return the regions that may have a generation (`DIGEST.NONCE`)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -51,7 +52,17 @@ def _texts(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _text(value: pa.Scalar) -> str | None:
+    return msgspec.json.encode(plain(value), enc_hook=str).decode() if value.is_valid else None
+
+
+def plain(value: pa.Scalar) -> Any:
+    """Return a value as Python represents it. A time that Python can't represent becomes a number, and a map a list of
+    pairs."""
     try:
-        return msgspec.json.encode(value.as_py(), enc_hook=str).decode() if value.is_valid else None
-    except (ValueError, ArithmeticError):  # Python has no such time, or no such number
-        return None
+        return value.as_py()
+    except (ValueError, OverflowError):
+        if isinstance(value, pa.StructScalar):
+            return {name: plain(inner) for name, inner in value.items()}
+        if isinstance(value, pa.MapScalar):
+            return [tuple(plain(each).values()) for each in value.values]
+        return [plain(each) for each in value.values] if isinstance(value, pa.ListScalar) else value.value

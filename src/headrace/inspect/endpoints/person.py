@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import DataError
 from headrace.inspect.endpoints.unread import Request, bare, bytes_in, requests, with_bytes
+from headrace.models.predicted import plain
 from headrace.models.streams import stream_of, table_in
 from headrace.serve.predictions.part import UNREAD
 from headrace.spec.endpoint import Erasure, key_text
@@ -76,7 +77,8 @@ def _about_in_bulk(array: pa.Array, name: str, erasure: Erasure) -> Mask:
         found |= _each(array, lambda value: _is_in(value, erasure))
     elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         inner = _about(pc.list_flatten(array), name, erasure)
-        found[np.asarray(pc.list_parent_indices(array))[inner]] = True
+        counts = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
+        found[np.repeat(np.arange(len(array)), counts)[inner]] = True  # a null may have values, which aren't flattened
     elif kind.num_fields:
         found |= _each(array, lambda value: _is_in({name: value}, erasure))
     elif name == UNREAD:
@@ -91,24 +93,12 @@ def _about_in_bulk(array: pa.Array, name: str, erasure: Erasure) -> Mask:
 
 
 def _each(array: pa.Array, is_about: Callable[[Any], bool]) -> Mask:
-    return np.array([value.is_valid and is_about(_plain(value)) for value in array], np.bool_)
-
-
-def _plain(value: pa.Scalar) -> Any:
-    """Return a value as Python has it, with numbers for times that Python doesn't have. A map is a list of pairs."""
-    try:
-        return value.as_py()
-    except (ValueError, OverflowError):
-        if isinstance(value, pa.StructScalar):
-            return {name: _plain(inner) for name, inner in value.items()}
-        if isinstance(value, pa.MapScalar):
-            return [tuple(_plain(each).values()) for each in value.values]
-        return [_plain(each) for each in value.values] if isinstance(value, pa.ListScalar) else value.value
+    return np.array([value.is_valid and is_about(plain(value)) for value in array], np.bool_)
 
 
 def text_of(value: pa.Scalar) -> str:
     """Return a value as the text that is compared with the person's value."""
-    found = _plain(value)
+    found = plain(value)
     return found.decode("utf-8", "surrogateescape") if isinstance(found, bytes) else key_text(found)
 
 

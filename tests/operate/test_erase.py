@@ -256,7 +256,8 @@ class Killer:
         self.left = at
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_filename.endswith(STEPS):
+        is_step = frame.f_code.co_filename.endswith(STEPS) and frame.f_code.co_name != "<genexpr>"  # it may be closing
+        if event == "call" and is_step:
             self.left -= 1
             if self.left == 0:
                 sys.setprofile(None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +21,7 @@ from headrace.project.project import Project
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.writer import Writer
-from tests.operate.test_erase import ANNA, PATIENCE_S, files_with, load, log, of
+from tests.operate.test_erase import ANNA, PATIENCE_S, Killed, files_with, load, log, of
 from tests.serve.predictions.samples import answered
 
 
@@ -144,3 +146,23 @@ def test_a_request_that_nobody_can_read_is_counted_in_the_record(project: Projec
     assert (done.waits, done.predictions, done.unreadable) == ((), 2, 4)
     with read(project) as views:
         assert [each.unreadable for each in erasures(views)] == [4]
+
+
+def test_a_prediction_that_was_sealed_by_a_process_that_was_killed_then_counts_once(project: Project) -> None:
+    log(project, ["bob", ANNA])
+
+    def killed(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "drop":
+            sys.setprofile(None)
+            raise Killed
+
+    sys.setprofile(killed)
+    try:
+        with pytest.raises(Killed):
+            seal_predictions(project)
+    finally:
+        sys.setprofile(None)
+    assert len(files_with(project.home / "predictions")) == 1, "the segment is still there"
+    told = of(project)
+    assert (told.predictions, told.unsealed, told.waits) == (1, 0, ())
+    assert files_with(project.root) == []

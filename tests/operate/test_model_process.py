@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,14 @@ from headrace.errors import EnvironmentFailed
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
 from headrace.models.signature import signature_for
 from headrace.models.streams import stream_of
-from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, start, unpacked
+from headrace.operate.endpoints.model_process import (
+    ModelProcess,
+    blobs_of_servers,
+    gather_blobs,
+    load_order,
+    start,
+    unpacked,
+)
 from headrace.project import project as projects
 from headrace.project.project import Project
 from headrace.project.state import open_store
@@ -310,3 +319,22 @@ class _Harm:
 
     def predict(self, rows: Any) -> Any:
         return rows
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_the_blobs_of_servers_are_read_while_their_models_end(project: Project, at: int) -> None:
+    folder = project.home / f"models-{os.getpid()}"
+    (folder / "rents-1-0" / "blobs").mkdir(parents=True)
+    left = iter(range(at - 1, -1, -1))
+
+    def ended(_: FrameType, event: str, called: object) -> None:
+        if event == "c_call" and getattr(called, "__name__", "") == "scandir" and not next(left, 1):
+            shutil.rmtree(folder / "rents-1-0")
+
+    sys.setprofile(ended)
+    try:
+        ((pid, blobs),) = blobs_of_servers(project)
+    finally:
+        sys.setprofile(None)
+    assert pid == os.getpid()
+    assert blobs <= {"rents-1-0", "blobs"}

@@ -194,7 +194,8 @@ def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table
         versions = {each.answered.version for each in contents.logged}
         kinds = {version: found for version in versions if (found := takes(views, version)) is not None}
         tables = parts(contents, kinds)
-        if endpoint in tables:
+        # A segment is dropped only after its parts are in the ledger.
+        if endpoint in tables and not views.is_sealed(contents.writer, contents.number, endpoint):
             yield tables[endpoint]
 
 

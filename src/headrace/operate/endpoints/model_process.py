@@ -88,7 +88,8 @@ def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
     are in files, and in the memory of the model processes."""
     for folder in project.home.glob(f"{MODELS}*"):
         if Path("/proc", pid := folder.name.removeprefix(MODELS)).exists():
-            yield int(pid), {path.name for path in folder.rglob("*")}
+            inside = os.walk(folder)  # it leaves out a folder whose model ends meanwhile
+            yield int(pid), {name for _, folders, files in inside for name in (*folders, *files)}
 
 
 class ModelProcess:

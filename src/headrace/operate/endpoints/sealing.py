@@ -77,7 +77,7 @@ def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
     if process.returncode and late.is_set():
         places = f"the store `{open_store(project).url}` or the ledger"
         raise HeadraceError(
-            f"sealing didn't end within {limit_s:g} s, so it was stopped: {places} doesn't answer",
+            f"sealing didn't end within {limit_s:g} s, so it was stopped: {places} doesn't answer, or is too slow",
             hint="check that both can be reached; sealing is tried again",
         )
     if process.returncode:

@@ -14,6 +14,7 @@ import pytest
 
 from headrace.errors import DataError
 from headrace.models.streams import MOST_BATCHES, MOST_COLUMNS, stream_of, table_in
+from headrace.serve.streams import read
 
 TABLE = pa.table(
     {
@@ -66,6 +67,12 @@ def mutated(data: bytes, rounds: int) -> Iterator[bytes]:
             case 3:
                 bad[place : place + 4] = b"\xff\xff\xff\x7f"
         yield bytes(bad)
+
+
+def test_views_are_read_as_texts_that_can_be_divided_among_variants() -> None:
+    keys = pa.array(["a", "b", "c"], pa.string_view())
+    stream = read(stream_of(pa.table({"x": [1.0, 2.0, 3.0], "customer": keys})), "customer", None)
+    assert table_in(stream.part([0, 2], []).given).column("customer").to_pylist() == ["a", "c"]
 
 
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])

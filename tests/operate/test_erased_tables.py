@@ -11,6 +11,7 @@ from types import FrameType
 import pytest
 from msgspec.structs import replace
 
+from headrace.errors import LedgerError
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import read
 from headrace.operate.endpoints.sealing import seal_predictions
@@ -147,3 +148,19 @@ def test_a_part_of_a_log_that_only_another_snapshot_has_is_kept_if_it_is_newer_t
         restore(load(place), str(backup), name=name, merge=False, **NO_PROGRESS)
         save(load(place), backup)
     assert customers(load(tmp_path / "1")) == [ANNA, "bob", "carol"]
+
+
+def test_a_damaged_snapshot_keeps_no_person_in_the_others_and_can_be_displaced(folder: Folder, tmp_path: Path) -> None:
+    project, backup = run(folder, "first"), tmp_path / "backup"
+    for _ in range(2):
+        save(project, backup)
+    oldest = snapshots(project, str(backup))[0]
+    (archive,) = [path for path in backup.rglob("*") if path.name == f"{oldest.digest}.{oldest.nonce}"]
+    archive.chmod(0o600)
+    archive.write_bytes(b"damaged")
+    assert of(project).waits == ()
+    for keep in (3, 2):
+        with pytest.raises(LedgerError, match=f"the backup `{oldest.name}` can't be used"):
+            back_up(project, str(backup), keep=keep, deep=False, **NO_PROGRESS)
+        assert files_with(backup) == []
+    save(project, backup)

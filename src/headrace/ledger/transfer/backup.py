@@ -169,22 +169,32 @@ class Backups:
 
     def erase(self, ledger: Ledger, head: Head, lease: Lease) -> int:
         """Delete the bytes that were erased in the ledger from the backups. Older snapshots that still contain erased
-        rows are written again without them, under new names. Return how many snapshots were written again."""
+        rows are written again without them, under new names. Return how many snapshots were written again.
+
+        Raises:
+            LedgerError: a snapshot can't be read. This is raised after all others are done.
+        """
         with closing(ledger.connect()) as db:
-            gone, past = erased(db), []
+            gone, past, failed = erased(db), list[Snapshot](), list[LedgerError]()
             for each in self.snapshots() if gone else ():
                 lease.renew()
-                with self.archive(each, schema=SCHEMA) as archive:
-                    if gone <= frozenset(erased_in(archive)):
-                        continue
-                    self._write_again(each, archive, db, replace(head, made=archive.head.made), lease)
-                past.append(each)
+                try:
+                    with self.archive(each, schema=SCHEMA) as archive:
+                        if gone <= frozenset(erased_in(archive)):
+                            continue
+                        self._write_again(each, archive, db, replace(head, made=archive.head.made), lease)
+                except LedgerError as error:
+                    failed.append(error)
+                else:
+                    past.append(each)
             for each in past:
                 self.store.spool.forget(each.name)
             self.store.delete_all([(each.digest, each.nonce) for each in past])
             for some in scan.chunks(sorted(each for each in gone if each[1] != ERASED), DELETED):
                 lease.renew()
                 self.store.delete_all(some)
+        if failed:
+            raise failed[0]
         return len(past)
 
     def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:

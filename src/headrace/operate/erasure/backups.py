@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import BlobMissing, HeadraceError
+from headrace.errors import BlobMissing, HeadraceError, LedgerError
 from headrace.ledger import erasures, generations
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
@@ -33,8 +33,12 @@ def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None
     with backups.archive(newest, schema=SCHEMA) as archive:
         known = {ref.digest for _, _, ref in beating(lease, refs_in(archive))}
     for snapshot in backups.snapshots():
+        try:
+            tables = _tables(backups, snapshot, lease)
+        except LedgerError:
+            continue  # `Backups.erase` reports it
         what = f"a table of the backup `{snapshot.name}`"
-        for found in _tables(backups, snapshot, lease):
+        for found in tables:
             lease.renew()
             if found.generation in marked or (found.ref.digest in known and found.ref.digest not in gone):
                 continue

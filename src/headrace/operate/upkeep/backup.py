@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import UsageError
+from headrace.errors import LedgerError, UsageError
 from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
@@ -43,18 +43,26 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     Raises:
         ConfigError: `url` is None, and the settings have no place for backups.
         UsageError: backups can't be kept in this place.
+        LedgerError: an older snapshot is damaged. This is raised at the end, when the new one is complete and erased
+            persons are gone from all others.
     """
     backups, found = open_backups(project, url), stores(project)
     check_place(project, backups, found.values())
     count = keep or project.config.backup.keep
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
-        with closing(ledger.connect()) as db, db.troubles():
-            mark(db, backups, done.snapshot, lease)
-        done = replace(done, erased=backups.erase(ledger, head(project), lease))
+        trouble: LedgerError | None = None
+        try:
+            with closing(ledger.connect()) as db, db.troubles():
+                mark(db, backups, done.snapshot, lease)
+            done = replace(done, erased=backups.erase(ledger, head(project), lease))
+        except LedgerError as error:  # a snapshot is damaged, perhaps one of those that are deleted now
+            trouble = error
         if count is not None:
             forgotten, deleted = backups.keep(count, lease, schema=SCHEMA)
             done = replace(done, forgotten=forgotten, deleted=deleted)
+        if trouble is not None:
+            raise trouble
     return done
 
 

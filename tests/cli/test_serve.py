@@ -452,6 +452,24 @@ def test_a_server_that_is_killed_has_logged_all_that_it_acknowledged_and_leaves_
     assert list(project.home.glob("models-*")) == []
 
 
+def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(project: Project) -> None:
+    deploy(project, "release")
+    deploy(project, "prepared")
+    project.write("other.toml", '[serve]\nlog = "buffered"\n[endpoint.clean]\nlog = "off"\n')
+    with serving(project, "--config", "other.toml") as served:
+        said = served.output.read_text()
+        assert "endpoint `lines` has a buffered log: a loss of power loses about the last second of it" in said
+        assert "endpoint `clean` logs no predictions" in said
+        status, answer = served.post({"records": [{"x": 1.0, "unit": "m"}]}, "clean")
+        assert (status, answer["ids"]) == (200, None)
+        with served.load():
+            wait_for(lambda: len(served.acknowledged) > 100)
+            served.process.kill()
+            served.process.wait()
+        check_logged(project, served)
+        check(set(served.acknowledged), in_segments(project.home / "predictions"))
+
+
 def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> None:
     deploy(project, "release")
     with serving(project) as served:

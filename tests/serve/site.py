@@ -51,6 +51,7 @@ class Double:
         self.is_held = False
         self.error: Exception | None = None
         self.pad = ""
+        self.keeps = True
         self.interface_ = Interface("double:3", RECORDS, [Column(name="y", type="double")], {"x": 1.5})
         self.labels: list[tuple[str, object]] = []
 
@@ -69,7 +70,8 @@ class Double:
             raise self.error
         doubled = [None if x is None else 2 * x for x in rows.columns["x"]]
         answers = [{"y": y, **({"pad": self.pad} if self.pad else {})} for y in doubled]
-        return Predicted(answers, [f"id-{number}" for number in range(rows.count)], "main", "double:3")
+        ids = [f"id-{number}" for number in range(rows.count)] if self.keeps else None
+        return Predicted(answers, ids, "main", "double:3")
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
         self.asked.append(request)

@@ -15,6 +15,8 @@ from headrace.serve.access import Access
 from headrace.serve.asking import Model, ModelGone, Outcome
 from headrace.serve.choice import chosen
 from headrace.serve.endpoint import LiveEndpoint
+from headrace.serve.predictions.feedback import Feedback
+from headrace.serve.predictions.keeping import Keeping
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
@@ -55,7 +57,7 @@ class Multiplier:
 
 
 class Log:
-    """Keeps answers in a list."""
+    """Keeps answers in a list, and takes no labels."""
 
     def __init__(self) -> None:
         self.kept: list[Answered] = []
@@ -67,15 +69,18 @@ class Log:
         self.kept.append(answered)
         return PredictionId("0" * 12, 1, 10 * len(self.kept), answered.salt)
 
+    async def keep_feedback(self, feedback: Feedback) -> None:
+        raise NotImplementedError
+
 
 class Bed:
     """A server whose endpoint `double` multiplies, with what it has logged."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, keeping: Keeping | None = None) -> None:
         self.site = site
         self.log = Log()
         self.models = {version: Multiplier(version) for version in (1, 2, 3)}
-        self.endpoint = LiveEndpoint("double", self.log)
+        self.endpoint = LiveEndpoint("double", keeping or Keeping(self.log))
         self.route(ROUTE)
         site.endpoints.double = cast("Any", self.endpoint)
 

@@ -23,6 +23,7 @@ from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, TOLD, WAITING, Metrics
 from headrace.serve.predictions.feedback import Feedback
+from headrace.serve.predictions.keeping import Keeping
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.running import Running
@@ -105,7 +106,12 @@ class Bed:
         self.may_load: dict[int, asyncio.Event] = {}
         self.records: dict[int, Records] = {}
         self.metrics = Metrics()
-        self.endpoints = Endpoints(self.start, self.log, self.said.append, metrics=self.metrics, **options)
+        self.rules = Keeping(self.log)
+        self.endpoints = Endpoints(self.start, self.keeping, self.said.append, metrics=self.metrics, **options)
+
+    def keeping(self, endpoint: str) -> Keeping:
+        del endpoint
+        return self.rules
 
     async def start(self, endpoint: str, version: int) -> Running:
         await self.may_load.setdefault(version, _set()).wait()

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from msgspec import NODEFAULT, Meta, Struct, structs
 
-from headrace.project.settings import SECTIONS, PinSection, PoolSection, Section
+from headrace.project.section import Section
+from headrace.project.settings import SECTIONS, PinSection, PoolSection
 
 
 class Setting(Struct, frozen=True, kw_only=True):

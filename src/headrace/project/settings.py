@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field, structs
+from msgspec import Meta, field, structs
 
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base class of all sections of `headrace.toml`."""
+from headrace.project.section import Section
+from headrace.project.serving import EndpointSection, ServeSection
 
 
 class ProjectSection(Section, frozen=True):
@@ -54,7 +53,7 @@ class PlaceSection(Section, frozen=True):
             description="More options for the cloud's client, by name, such as `virtual_hosted_style_request`; "
             "credentials come from the cloud's usual places."
         ),
-    ] = {}
+    ] = field(default_factory=dict)
 
 
 class StoreSection(PlaceSection, frozen=True):
@@ -193,7 +192,7 @@ class PoolSection(Section, frozen=True):
         Meta(
             description="The labels, with their values, of the machines that the pool may use.", extra=only_for("ray")
         ),
-    ] = {}
+    ] = field(default_factory=dict)
     resources: Annotated[
         dict[str, float],
         Meta(
@@ -201,7 +200,7 @@ class PoolSection(Section, frozen=True):
             "accelerators, by the cluster's names for the resources.",
             extra=only_for("ray"),
         ),
-    ] = {}
+    ] = field(default_factory=dict)
 
 
 class RunSection(Section, frozen=True):
@@ -334,91 +333,23 @@ class NotifySection(Section, frozen=True):
         return frozenset(f"run.{state}" for state in self.on)
 
 
-Handling = Literal["refuse", "take"]
-
-
-class ServeSection(Section, frozen=True):
-    """How many requests clients may send to the server of `headrace serve`, and what it does with records that don't
-    fit the model. The server reads its settings when it starts."""
-
-    rate: Annotated[
-        str | None,
-        Meta(
-            description="How many requests a client may send per second, minute or hour, such as `100/s`, `600/m` or "
-            "`10/h`. Requests are counted for each token; without tokens, those of all clients are counted together. "
-            "By default there is no limit."
-        ),
-    ] = None
-    origins: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="The sites, such as `https://app.example`, whose pages may send requests from a browser and "
-            "read the answers (CORS). Pages of the server itself always may."
-        ),
-    ] = ()
-    unknown: Annotated[
-        Handling,
-        Meta(description="Fields that the model doesn't take. `refuse` refuses the request; `take` ignores them."),
-    ] = "refuse"
-    missing: Annotated[
-        Handling,
-        Meta(
-            description="Fields that a record lacks. `refuse` refuses the request; `take` treats them as null, and "
-            "takes nulls too, whatever `null` says."
-        ),
-    ] = "refuse"
-    null: Annotated[
-        Handling,
-        Meta(
-            description="Fields that are null. `refuse` refuses the request; `take` passes them to the preparation and "
-            "the model, like nulls in a table."
-        ),
-    ] = "take"
-    unseen: Annotated[
-        Handling,
-        Meta(
-            description="Texts that are none of a column's known categories. `refuse` refuses the request; `take` "
-            "passes them to the preparation and the model."
-        ),
-    ] = "take"
-    memory_gib: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
-        Meta(
-            description="The most memory that the process of one version of a model may take, in GiB; it is ended and "
-            "started anew if it takes more. By default there is no limit."
-        ),
-    ] = None
-
-
-class EndpointSection(Section, frozen=True):
-    """Settings of a single endpoint, which replace those in `[serve]`."""
-
-    unknown: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
-    missing: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
-    null: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
-    unseen: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
-    memory_gib: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="As in `[serve]`, for each version of this endpoint.")
-    ] = None
-
-
 class Config(Section, frozen=True):
     """All sections of `headrace.toml`."""
 
     project: ProjectSection = ProjectSection()
     ledger: LedgerSection = LedgerSection()
     store: StoreSection = StoreSection()
-    region: dict[str, RegionSection] = {}
-    link: dict[str, LinkSection] = {}
-    pool: dict[str, PoolSection] = {}
+    region: dict[str, RegionSection] = field(default_factory=dict)
+    link: dict[str, LinkSection] = field(default_factory=dict)
+    pool: dict[str, PoolSection] = field(default_factory=dict)
     run: RunSection = RunSection()
-    place: dict[str, str] = {}
+    place: dict[str, str] = field(default_factory=dict)
     log: LogSection = LogSection()
     gc: GcSection = GcSection()
     backup: BackupSection = BackupSection()
     notify: NotifySection = NotifySection()
     serve: ServeSection = ServeSection()
-    endpoint: dict[str, EndpointSection] = {}
+    endpoint: dict[str, EndpointSection] = field(default_factory=dict)
 
     def of_endpoint(self, name: str) -> ServeSection:
         """Return the settings of an endpoint. Those that the endpoint doesn't set itself are taken from `[serve]`."""

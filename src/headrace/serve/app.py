@@ -71,11 +71,12 @@ class Asked(NamedTuple):
 
 class Predicted(NamedTuple):
     """An endpoint's answer. For each record, `predictions` has the prediction by column, and `ids` has the prediction's
-    id. `variant` and `version` say which variant and which version of the model answered. If several variants answered,
-    both are None; `variants` and `versions` then have one entry for each record."""
+    id; `ids` is None if the predictions aren't logged. `variant` and `version` say which variant and which version of
+    the model answered. If several variants answered, both are None; `variants` and `versions` then have one entry for
+    each record."""
 
     predictions: Sequence[Mapping[str, Any]]
-    ids: Sequence[str]
+    ids: Sequence[str] | None
     variant: str | None
     version: str | None
     variants: Sequence[str] = ()
@@ -89,8 +90,8 @@ class Predicted(NamedTuple):
 
 class PredictedStream(NamedTuple):
     """An endpoint's answer to a stream of Arrow. `stream` has one row for each row of the request, and its column `id`
-    has the ids of the predictions. If several variants answered, the stream also has the columns `variant` and
-    `version`, and the fields `variant` and `version` list all that answered."""
+    has the ids of the predictions, or nulls if they aren't logged. If several variants answered, the stream also has
+    the columns `variant` and `version`, and the fields `variant` and `version` list all that answered."""
 
     stream: bytes
     variant: str
@@ -125,6 +126,7 @@ class Endpoint(Protocol):
 
         Raises:
             LabelsRefused: the labels are refused.
+            NothingKept: the endpoint logs no predictions.
             LogError: the labels can't be logged.
         """
         ...

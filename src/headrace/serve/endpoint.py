@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import ExitStack
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -20,10 +20,11 @@ from headrace.serve.asking import ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import Places, places_of
 from headrace.serve.inference.protocol import Described, Inferred, joined_columns, variant_with, versions_of
 from headrace.serve.inference.tensors import IDS, Inquiry, Tensors, outputs_of
-from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TAKEN, TOLD, Metrics
+from headrace.serve.metrics import MIRRORS, TAKEN, Metrics
 from headrace.serve.openapi.schemas import Interface
-from headrace.serve.predictions.feedback import Feedback, feedback_in
-from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.feedback import feedback_in
+from headrace.serve.predictions.keeping import Keeper, Keeping, Say
+from headrace.serve.predictions.prediction import Answered
 from headrace.serve.records import MOST_FAULTS, Body, Fault, Given, Records, RecordsRefused, Rows
 from headrace.serve.running import Running
 from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read, with_ids
@@ -39,18 +40,6 @@ the limit for a request (`Limits.request_s`), so that the client gets the reason
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
-
-
-class Log(Protocol):
-    """The log in which an endpoint stores answers and labels."""
-
-    async def keep(self, answered: Answered, /) -> PredictionId:
-        """Store the answers to a request. When they are durable, return the id of the first prediction."""
-        ...
-
-    async def keep_feedback(self, feedback: Feedback, /) -> None:
-        """Store labels, and return when they are durable."""
-        ...
 
 
 class _Share(NamedTuple):
@@ -70,20 +59,29 @@ class _Share(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """The answers for a share, and the ids under which they are in the log."""
+    """The answers for a share, and the ids under which they are in the log; None if not all answers to the request
+    are."""
 
     share: _Share
     outcome: Outcome
-    ids: Sequence[str]
+    ids: Sequence[str] | None
 
 
 class LiveEndpoint:
     """An endpoint with a route and the versions that the route names."""
 
-    def __init__(self, name: str, log: Log, *, answer_s: float = ANSWER_S, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        keeping: Keeping,
+        *,
+        answer_s: float = ANSWER_S,
+        metrics: Metrics | None = None,
+        say: Say = lambda _: None,
+    ) -> None:
         self.name = name
-        self._log = log
         self._metrics = metrics or Metrics()
+        self._keeper = Keeper(name, keeping, self._metrics, say)
         self._answer_s = answer_s
         self._route: Route | None = None
         self._running: Mapping[int, Running] = {}
@@ -101,7 +99,7 @@ class LiveEndpoint:
         self._route, self._running = route, running
 
     async def predict(self, request: Asked) -> Predicted:
-        """Answer a request, and log the answers.
+        """Answer a request, and log the answers as the endpoint's settings say (`Keeping`).
 
         If the route names a key column, the value of this column in a record decides which variant answers for the
         record. So several variants may answer one request. If the process of a chosen variant has ended, the variant
@@ -142,9 +140,8 @@ class LiveEndpoint:
             ]
             answers = await asyncio.to_thread(joined, parts)  # before they are logged: what can't be joined isn't kept
             kept = await self._kept(request, shares, outcomes, began)
-        ids = joined_columns([{IDS: each.ids} for each in kept], [share.places for share in shares])[IDS]
         return PredictedStream(
-            await asyncio.to_thread(with_ids, answers, ids),
+            await asyncio.to_thread(with_ids, answers, _ids(kept)),
             ", ".join(dict.fromkeys(part.variant for part in parts)),
             ", ".join(dict.fromkeys(part.version for part in parts)),
         )
@@ -160,12 +157,11 @@ class LiveEndpoint:
         began, route = time.perf_counter(), self._routed()
         shares = self._shares(route, request, Tensors(inquiry.inputs), version)
         outcomes = await self._outcomes(shares)
-        places = [share.places for share in shares]
-        whole = joined_columns([outcome.columns for outcome in outcomes], places)
+        whole = joined_columns([outcome.columns for outcome in outcomes], [share.places for share in shares])
         outputs = outputs_of(whole, shares[0].running.gives, inquiry.wanted)
         kept = await self._kept(request, shares, outcomes, began)
         self._mirror_all(route, request, shares)
-        ids = joined_columns([{IDS: each.ids} for each in kept], places)[IDS]
+        ids = _ids(kept) or [""] * sum(share.rows.count for share in shares)
         variants = {(each.variant, each.running.version.rpartition(":")[2]) for each in shares}
         return Inferred(outputs, ids, *(variants.pop() if len(variants) == 1 else (None, None)))
 
@@ -197,12 +193,12 @@ class LiveEndpoint:
 
         Raises:
             LabelsRefused: the labels are refused.
+            NothingKept: the endpoint logs no predictions.
             LogError: the labels can't be logged.
         """
         self._told_at = max(time.time(), self._told_at)
         feedback = feedback_in(body, self.name, at=self._told_at)
-        await self._log.keep_feedback(feedback)
-        self._metrics.add(TOLD, self.name, by=len(feedback.labels))
+        await self._keeper.keep_feedback(feedback)
         return len(feedback.labels)
 
     async def end(self) -> None:
@@ -280,24 +276,21 @@ class LiveEndpoint:
     async def _kept(
         self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float
     ) -> list[_Kept]:
-        """Log the answers of the variants, and return the answers with their ids."""
+        """Log the answers of the variants, and return the answers with their ids, as far as they are logged."""
+        if self._keeper.is_off:
+            for share in shares:
+                self._keeper.leave(share.variant, share.running.version, share.rows.count)
+            return [_Kept(share, outcome, None) for share, outcome in zip(shares, outcomes, strict=True)]
         answered = [
             _answered(self.name, share, request, outcome, began)
             for share, outcome in zip(shares, outcomes, strict=True)
         ]
-        firsts = await _together([self._logged(each) for each in answered])
+        firsts = await _together([self._keeper.keep(each) for each in answered])
+        is_whole = None not in firsts
         return [
-            _Kept(share, outcome, first.texts(share.rows.count))
+            _Kept(share, outcome, first.texts(share.rows.count) if is_whole and first is not None else None)
             for share, outcome, first in zip(shares, outcomes, firsts, strict=True)
         ]
-
-    async def _logged(self, answered: Answered) -> PredictionId:
-        """Log answers. When they are durable, return the id of the first one."""
-        began = time.perf_counter()
-        first = await self._log.keep(answered)
-        self._metrics.took(LOG, time.perf_counter() - began, self.name)
-        self._metrics.add(PREDICTIONS, self.name, answered.variant, answered.version, by=answered.count)
-        return first
 
     def _alive(self, variant: Variant) -> Running | None:
         running = self._running.get(variant.version)
@@ -389,19 +382,24 @@ def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, be
     )
 
 
+def _ids(kept: Sequence[_Kept]) -> Sequence[str] | None:
+    """Return the ids of a request's predictions, in the order of its rows; None if not all of them are in the log."""
+    parts = [{IDS: each.ids} for each in kept if each.ids is not None]
+    return joined_columns(parts, [each.share.places for each in kept])[IDS] if len(parts) == len(kept) else None
+
+
 def _predicted(kept: Sequence[_Kept]) -> Predicted:
     """Return the answers to a request, in the order of its records."""
     if len(kept) == 1:
         ((share, outcome, ids),) = kept
         return Predicted(_by_row(outcome.columns, share.rows.count), ids, share.variant, share.running.version)
     rows = [
-        (place, prediction, one, share.variant, share.running.version)
-        for share, outcome, ids in kept
-        for place, prediction, one in zip(
-            share.places or (), _by_row(outcome.columns, share.rows.count), ids, strict=True
-        )
+        (place, prediction, share.variant, share.running.version)
+        for share, outcome, _ in kept
+        for place, prediction in zip(share.places or (), _by_row(outcome.columns, share.rows.count), strict=True)
     ]
-    _, predictions, ids, variants, versions = map(list, zip(*sorted(rows, key=itemgetter(0)), strict=True))
+    _, predictions, variants, versions = map(list, zip(*sorted(rows, key=itemgetter(0)), strict=True))
+    ids = _ids(kept)
     if len(set(versions)) == len(set(variants)) == 1:  # `production` answered for a variant that couldn't
         return Predicted(predictions, ids, variants[0], versions[0])
     return Predicted(predictions, ids, None, None, variants, versions)

@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from headrace.errors import FEW, listed, text_of
 from headrace.models.fitting import differing
 from headrace.serve.asking import ENDED
-from headrace.serve.endpoint import ANSWER_S, LiveEndpoint, Log
+from headrace.serve.endpoint import ANSWER_S, LiveEndpoint
 from headrace.serve.metrics import RESTARTS, WAITING, Labels, Metrics
+from headrace.serve.predictions.keeping import Keeping, Say
 from headrace.serve.running import Running
 from headrace.spec.endpoint import MAIN, Route
 
 Start = Callable[[str, int], Awaitable[Running]]
 """Starts a process that has loaded a version of an endpoint's model. It raises a `HeadraceError` if it can't."""
-Say = Callable[[str], None]
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """After a version's process has ended or couldn't be started, it is started again after a pause: these are the first
 and the longest pause, in seconds. Each failure doubles the pause. After a process that lived for the longest pause, it
@@ -29,14 +29,14 @@ once."""
 class Endpoints:
     """The endpoints that a server answers for. All methods are called in one event loop.
 
-    `say` is called with a line of text when something happens to a version. If `names` isn't empty, only these
-    endpoints are served.
+    `keeping` returns the rules by which an endpoint's predictions are logged. `say` is called with a line of text when
+    something happens to a version. If `names` isn't empty, only these endpoints are served.
     """
 
     def __init__(
         self,
         start: Start,
-        log: Log,
+        keeping: Callable[[str], Keeping],
         say: Say,
         names: Collection[str] = (),
         *,
@@ -45,7 +45,7 @@ class Endpoints:
         keep_s: float = KEEP_S,
     ) -> None:
         self._start = start
-        self._log = log
+        self._keeping = keeping
         self._say = say
         self._names = frozenset(names)
         self._answer_s = answer_s
@@ -81,7 +81,8 @@ class Endpoints:
             if self._names and name not in self._names:
                 continue
             if name not in self._live:
-                endpoint = LiveEndpoint(name, self._log, answer_s=self._answer_s, metrics=self._metrics)
+                keeping = self._keeping(name)
+                endpoint = LiveEndpoint(name, keeping, answer_s=self._answer_s, metrics=self._metrics, say=self._say)
                 self._live[name] = _Live(endpoint, self._start, self._say, self._keep_s, self._metrics)
             self._live[name].want(route)
         for name in [name for name in self._live if name not in routes]:

@@ -45,7 +45,14 @@ LATENCY = Metric(
     _VARIANT,
 )
 PREDICTIONS = Metric(
-    "headrace_predictions_total", "counter", "Predictions that are in the log, those of a shadow too.", _VARIANT
+    "headrace_predictions_total", "counter", "Predictions that were made, those of a shadow too.", _VARIANT
+)
+UNLOGGED = Metric(
+    "headrace_predictions_unlogged_total",
+    "counter",
+    "Predictions that were made and aren't in the log: because the endpoint logs none (`off`), or because the log"
+    " couldn't be written (`failed`).",
+    ("endpoint", "why"),
 )
 TOLD = Metric("headrace_labels_total", "counter", "Labels of predictions that are in the log.", ("endpoint",))
 BYTES = Metric(
@@ -80,7 +87,7 @@ WAITING = Metric(
     "headrace_waiting_requests", "gauge", "Requests that wait for a model at the moment.", ("endpoint", "version")
 )
 CONNECTIONS = Metric("headrace_connections", "gauge", "Connections of clients at the moment.")
-METRICS = (REQUESTS, LATENCY, PREDICTIONS, TOLD, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
+METRICS = (REQUESTS, LATENCY, PREDICTIONS, UNLOGGED, TOLD, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
 
 
 class Spread(Noun, frozen=True):

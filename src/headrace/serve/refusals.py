@@ -28,6 +28,7 @@ import msgspec
 from headrace.errors import HeadraceError, LogError, RefusedError
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.predictions.feedback import LabelsRefused
+from headrace.serve.predictions.keeping import NothingKept
 from headrace.serve.records import RecordsRefused
 
 RETRY_AFTER = (b"retry-after", b"1")
@@ -162,6 +163,8 @@ def answer_to(error: Exception) -> Response:
             return answered(error.status, _told(error), error.headers)
         case RecordsRefused() | LabelsRefused():
             return answered(422, {**_told(error), "faults": error.faults})
+        case NothingKept():
+            return answered(409, _told(error))
         case RowsRefused():
             return answered(422, _told(error))
         case ModelBusy():

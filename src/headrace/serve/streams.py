@@ -130,9 +130,10 @@ def joined(parts: Sequence[AnswerPart]) -> pa.Table:
     return _one_below_the_other(tables).take(np.argsort(places))
 
 
-def with_ids(answers: pa.Table, ids: Sequence[str]) -> bytes:
-    """Return answers as a stream whose first column `id` has the ids of the predictions."""
-    return stream_of(answers.add_column(0, "id", pa.array(ids, pa.string())))
+def with_ids(answers: pa.Table, ids: Sequence[str] | None) -> bytes:
+    """Return answers as a stream whose first column `id` has the ids of the predictions, or nulls if they have none."""
+    column = pa.nulls(answers.num_rows, pa.string()) if ids is None else pa.array(ids, pa.string())
+    return stream_of(answers.add_column(0, "id", column))
 
 
 def _one_below_the_other(tables: Sequence[pa.Table]) -> pa.Table:

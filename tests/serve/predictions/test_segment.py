@@ -62,9 +62,12 @@ def test_ids_are_as_clients_see_them() -> None:
     assert str(PredictionId("0a1b2c3d4e5f", 7, 120, (1 << 64) - 1)) == "0a1b2c3d4e5f-7-120-ffffffffffffffff"
 
 
-def test_a_loss_of_power_at_any_byte_leaves_whole_batches_in_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("is_buffered", "step"), [(False, 97), (True, 997)])
+def test_a_loss_of_power_at_any_byte_leaves_whole_batches_in_their_order(
+    tmp_path: Path, is_buffered: bool, step: int
+) -> None:
     """What is on disk after a loss of power is the file, and some beginning of the log of changes beside it."""
-    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0)
+    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0, is_buffered=is_buffered)
     batches: list[list[Answered | Feedback]] = [
         [*(answered(3 * batch + number) for number in range(3)), feedback(2 * batch), feedback(2 * batch + 1)]
         for batch in range(5)
@@ -78,7 +81,7 @@ def test_a_loss_of_power_at_any_byte_leaves_whole_batches_in_their_order(tmp_pat
     whole = [each for batch in batches for each in batch if isinstance(each, Answered)]
     told = [each for batch in batches for each in batch if isinstance(each, Feedback)]
     lengths = set()
-    for cut in sorted({*range(0, len(log), 97), *synced, len(log)}):
+    for cut in sorted({*range(0, len(log), step), *synced, len(log)}):
         left = tmp_path / f"cut{cut}"
         left.mkdir()
         (left / segment.path.name).write_bytes(data)

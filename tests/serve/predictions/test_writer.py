@@ -194,6 +194,90 @@ def test_whatever_goes_wrong_is_told_and_the_next_answers_are_logged(
     assert isinstance(told.told[1], PredictionId)
 
 
+class Synced:
+    """Counts the syncs of buffered segments, each with what was written by then. They can be made to fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ends: list[int] = []
+        self.fails = False
+        sync = Segment.sync
+
+        def counted(segment: Segment) -> None:
+            sync(segment)
+            self.ends.append(segment.end)
+            if self.fails:
+                raise LogError("disk I/O error")
+
+        monkeypatch.setattr(Segment, "sync", counted)
+
+
+def test_a_buffered_writer_syncs_once_a_second_and_not_each_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told, synced = [1_000.0], Collected(), Synced(monkeypatch)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, most_s=1e9, is_buffered=True, sync_s=30.0, clock=lambda: now[0])
+
+    def log(number: int, at: float) -> None:
+        now[0] = at
+        writer.log(answered(number), number)
+        told.wait(number)
+
+    for number in range(5):
+        log(number, 1_000.0 + number)
+    assert synced.ends == []
+    log(5, 1_030.0)
+    wait_for(lambda: synced.ends == [6])
+    log(6, 1_031.0)
+    log(7, 1_060.0)
+    assert synced.ends == [6]
+    log(8, 900.0)  # the clock was set back
+    wait_for(lambda: synced.ends == [6, 9])
+    log(9, 901.0)
+    assert writer.close(PATIENCE_S)
+    assert synced.ends == [6, 9, 10]
+    assert len({each for each in told.told.values() if isinstance(each, PredictionId)}) == 10
+
+
+def test_an_idle_buffered_writer_syncs_what_it_has_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, synced = Collected(), Synced(monkeypatch)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=0.01)
+    writer.log(answered(0), 0)
+    wait_for(lambda: synced.ends == [1])
+    writer.log(feedback(0), 1)
+    wait_for(lambda: synced.ends == [1, 1])
+    assert writer.close(PATIENCE_S)
+    assert synced.ends == [1, 1]
+
+
+def test_only_a_buffered_segment_is_committed_without_a_sync(tmp_path: Path) -> None:
+    full, normal = 2, 1  # https://sqlite.org/pragma.html#pragma_synchronous
+    for number, is_buffered in enumerate([False, True]):
+        segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", number, now=0.0, is_buffered=is_buffered)
+        (how,) = segment._db.execute("PRAGMA synchronous").fetchone()
+        assert how == (normal if is_buffered else full)
+        assert segment.close()
+
+
+def test_the_next_batch_is_told_of_a_sync_that_failed_and_later_ones_are_in_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, synced = Collected(), Synced(monkeypatch)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=0.01)
+    synced.fails = True
+    for number in range(2):
+        writer.log(answered(number), number)
+        told.wait(number)
+        wait_for(lambda: len(synced.ends) == 1)
+    synced.fails = False
+    writer.log(answered(2), 2)
+    assert writer.close(PATIENCE_S)
+    first, second, third = (told.told[number] for number in range(3))
+    assert isinstance(first, PredictionId)
+    assert isinstance(second, LogError)
+    assert isinstance(third, PredictionId)
+    assert (first.segment, third.segment) == (1, 2)
+
+
 PROGRAM = """
 import os, sys
 from pathlib import Path
@@ -203,7 +287,7 @@ from tests.serve.predictions.samples import answered, feedback
 def tell(settled):
     os.write(1, b"".join(b"%d %s\\n" % (each.token, str(each.first).encode()) for each in settled))
 
-writer = PredictionLog(Path(sys.argv[1])).writer(tell)
+writer = PredictionLog(Path(sys.argv[1])).writer(tell, is_buffered=sys.argv[2] == "buffered")
 for number in range(10**9):
     writer.log(answered(number), number)
     if number % 50 == 0:
@@ -211,11 +295,13 @@ for number in range(10**9):
 """
 
 
-@pytest.mark.parametrize("rounds", [3, 40, 200])
-def test_each_answer_that_was_told_is_in_the_log_of_a_writer_that_was_killed(tmp_path: Path, rounds: int) -> None:
+@pytest.mark.parametrize(("mode", "rounds"), [("durable", 3), ("durable", 200), ("buffered", 40), ("buffered", 200)])
+def test_each_answer_that_was_told_is_in_the_log_of_a_writer_that_was_killed(
+    tmp_path: Path, mode: str, rounds: int
+) -> None:
     folder = tmp_path / "log"
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, str(folder), mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import uvloop
 
 from headrace.errors import ConfigError, LedgerError, NotFoundError, UsageError, near, text_of
-from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
+from headrace.operate.endpoints.keeping import PredictionLogs
 from headrace.operate.endpoints.model_process import MODELS, ModelProcess, gather_blobs, load_order, unpacked
 from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
@@ -32,7 +32,6 @@ from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import Metrics
-from headrace.serve.predictions.awaited import AwaitedLog
 from headrace.serve.rates import Rate, Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
@@ -150,9 +149,9 @@ class _Serving:
         """Serve until a signal comes."""
         loop, port = asyncio.get_running_loop(), sockets[0].getsockname()[1]
         limits = Limits(most_connections=min(Limits().most_connections, _room()))
-        log = AwaitedLog(prediction_log(self._project))
+        logs = PredictionLogs(self._project, self._names, self._say)
         metrics = Metrics()
-        endpoints = Endpoints(self._start, log, self._say, self._names, metrics=metrics)
+        endpoints = Endpoints(self._start, logs.keeping, self._say, self._names, metrics=metrics)
         if self._tokens is not None:
             self._tokens.know(_tokens(self._project))
         scheme = "http" if self._tls is None else "https"
@@ -173,7 +172,7 @@ class _Serving:
         finally:
             self._ends.set()
             await endpoints.end()
-            if not log.close(CLOSE_S):
+            if not logs.close(CLOSE_S):
                 self._say(f"the prediction log didn't close within {CLOSE_S:g} s; the next server seals what it has")
 
     def _end(self, server: Server) -> None:

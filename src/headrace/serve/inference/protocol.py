@@ -40,8 +40,8 @@ class Described(NamedTuple):
 
 
 class Inferred(NamedTuple):
-    """An endpoint's answer: its outputs, the ids of the predictions, and the variant and version (its number) that
-    answered. These two are None if several variants answered."""
+    """An endpoint's answer: its outputs, the ids of the predictions (empty texts if they aren't logged), and the
+    variant and version (its number) that answered. These two are None if several variants answered."""
 
     outputs: Sequence[Output]
     ids: Sequence[str]

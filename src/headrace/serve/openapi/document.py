@@ -15,6 +15,7 @@ from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.metrics import KIND
 from headrace.serve.openapi.schemas import Interface, Schema, body_schema, feedback_schema, prediction_schema
 from headrace.serve.predictions.feedback import MOST_LABELS, LabelsRefused
+from headrace.serve.predictions.keeping import NothingKept
 from headrace.serve.records import MOST_FAULTS, RecordsRefused
 from headrace.serve.refusals import Refusal
 from headrace.serve.request import ARROW
@@ -34,6 +35,7 @@ _ID: Schema = {"type": "string", "description": "The id of the prediction in the
 _STATUSES: dict[type[HeadraceError], int] = {
     RecordsRefused: 422,
     RowsRefused: 422,
+    NothingKept: 409,
     LabelsRefused: 422,
     ModelBusy: 429,
     HeadraceError: 500,
@@ -63,6 +65,7 @@ _PREDICT: tuple[type[HeadraceError], ...] = (
 _FEEDBACK: tuple[type[HeadraceError], ...] = (
     refusals.EndpointUnknown,
     refusals.BodyLate,
+    NothingKept,
     refusals.BodyTooLarge,
     refusals.ContentRefused,
     LabelsRefused,
@@ -109,7 +112,11 @@ def _predict(name: str, interface: Interface | None, with_tokens: bool) -> Schem
                 "items": prediction_schema(() if interface is None else interface.gives),
                 "description": "One for each record, in the same order.",
             },
-            "ids": {"type": "array", "items": _ID},
+            "ids": {
+                "type": ["array", "null"],
+                "items": _ID,
+                "description": "The id of each prediction in the log; null if they aren't logged.",
+            },
             "variant": {"type": ["string", "null"], "description": "The variant that answered; null if several did."},
             "version": {"type": ["string", "null"], "description": "The version of the model that answered."},
             "variants": {"type": "array", "items": _TEXT, "description": "If several answered: one for each record."},

@@ -1,4 +1,4 @@
-"""The prediction log for code in an event loop, which awaits until answers are on disk."""
+"""The prediction log for code in an event loop, which awaits until answers are in the log."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from headrace.serve.predictions.writer import Settled
 
 
 class AwaitedLog:
-    """A writer of the prediction log, for one event loop.
+    """A writer of the prediction log, for one event loop. Once answers are in the log, they are on disk; if the writer
+    `is_buffered`, within a second.
 
     Raises:
         LogError: the log's folder can't be made.
     """
 
-    def __init__(self, log: PredictionLog) -> None:
+    def __init__(self, log: PredictionLog, *, is_buffered: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._log = log
-        self._writer = log.writer(self._settled)
+        self._writer = log.writer(self._settled, is_buffered=is_buffered)
 
     async def keep(self, answered: Answered) -> PredictionId:
-        """Log the answers to a request, and return the id of the first one once they are on disk.
+        """Log the answers to a request, and return the id of the first one once they are in the log.
 
         Raises:
             LogError: they can't be logged.
@@ -36,7 +37,7 @@ class AwaitedLog:
         return await kept
 
     async def keep_feedback(self, feedback: Feedback) -> None:
-        """Log feedback, and return once it is on disk.
+        """Log feedback, and return once it is in the log.
 
         Raises:
             LogError: it can't be logged.

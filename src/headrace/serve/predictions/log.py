@@ -27,8 +27,9 @@ class PredictionLog:
         self._folder = folder
         self._locks: list[int] = []
 
-    def writer(self, settled: Callable[[Sequence[Settled]], None]) -> Writer:
-        """Return a new writer for this process. `settled` is called in the writer's thread (see `Writer`).
+    def writer(self, settled: Callable[[Sequence[Settled]], None], *, is_buffered: bool = False) -> Writer:
+        """Return a new writer for this process. `settled` is called in the writer's thread. See `Writer` for this, and
+        for `is_buffered`.
 
         Raises:
             LogError: the folder can't be made.
@@ -44,7 +45,7 @@ class PredictionLog:
                 f"the prediction log `{self._folder}` can't be used: {error.strerror}",
                 hint="check the folder's rights and the free space of its disk",
             ) from error
-        return Writer(folder, name, settled)
+        return Writer(folder, name, settled, is_buffered=is_buffered)
 
     def closed(self) -> Iterator[Path]:
         """Yield the segments that no writer writes to any more: closed segments, and all segments of writers that have

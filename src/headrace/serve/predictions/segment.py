@@ -3,10 +3,15 @@
 SQLite is used because it recovers from crashes. A batch is one transaction with a full sync (`synchronous=FULL`). If a
 crash or a loss of power interrupts a transaction, its changes are undone when the file is opened next. Segments can be
 read while they are written.
+
+In a *buffered* segment, a batch is a transaction without a sync (`synchronous=NORMAL`), and `sync` is called from time
+to time. A process that is killed loses nothing. A loss of power may lose the last batches since the last sync; the file
+stays readable. See https://sqlite.org/pragma.html#pragma_synchronous.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -59,16 +64,18 @@ class Logged(NamedTuple):
 class Segment:
     """One file of the log, as its only writer uses it. Only one thread may use it at a time."""
 
-    def __init__(self, db: sqlite3.Connection, path: Path, writer: str, number: int, end: int) -> None:
+    def __init__(self, db: sqlite3.Connection, path: Path, writer: str, number: int, changes: int | None) -> None:
         self._db = db
+        self._changes = changes
         self.path = path
         self.writer = writer
         self.number = number
-        self.end = end
+        self.end = 0
 
     @classmethod
-    def begin(cls, folder: Path, writer: str, number: int, *, now: float) -> Segment:
-        """Make an empty segment in a folder, as the file `NUMBER.db`. `now` is in Unix seconds.
+    def begin(cls, folder: Path, writer: str, number: int, *, now: float, is_buffered: bool = False) -> Segment:
+        """Make an empty segment in a folder, as the file `NUMBER.db`. `now` is in Unix seconds. If it `is_buffered`, a
+        batch is on disk only after the next `sync`; a process that is killed loses nothing.
 
         Raises:
             LogError: the file can't be made.
@@ -82,14 +89,19 @@ class Segment:
             for statement in filter(str.strip, _SCHEMA.split(";\n")):
                 db.execute(statement)
             db.execute("INSERT INTO about VALUES (?, ?, ?)", (writer, number, now))
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
+            db.execute("COMMIT")  # with a sync: the names of the file and of its log of changes are on disk
+            changes = None
+            if is_buffered:
+                db.execute("PRAGMA synchronous=NORMAL")
+                changes = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on this file
+        except (sqlite3.Error, OSError) as error:
             raise _trouble(path, error) from error
-        return cls(db, path, writer, number, 0)
+        return cls(db, path, writer, number, changes)
 
     def append(self, batch: Sequence[Answered | Feedback]) -> list[int]:
-        """Log answers and feedback, and return when all are on disk. Return an offset for each entry of the batch: for
-        answers, that of their first prediction; for feedback, that of the next prediction.
+        """Log answers and feedback, and return when all are on disk, or written if the segment is buffered. Return an
+        offset for each entry of the batch: for answers, that of their first prediction; for feedback, that of the next
+        prediction.
 
         Raises:
             LogError: the batch can't be written, and it isn't known which entries are on disk. Nothing more may be
@@ -117,6 +129,18 @@ class Segment:
         self.end = end
         return offsets
 
+    def sync(self) -> None:
+        """Return once all that was appended to a buffered segment is on disk.
+
+        Raises:
+            LogError: the sync failed. Nothing more may be appended, see `append`.
+        """
+        assert self._changes is not None, "only a buffered segment is synced apart"
+        try:
+            os.fdatasync(self._changes)  # what is in the file itself was synced by the checkpoint that put it there
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+
     def close(self) -> bool:
         """Close the file, so that nothing more is appended. Return whether the file itself contains everything that was
         appended. If it doesn't, some entries are in SQLite's log of changes (the file `-wal`), so the file must keep
@@ -127,6 +151,8 @@ class Segment:
             is_whole = not busy  # busy: somebody reads the log of changes
         with suppress(sqlite3.Error):
             self._db.close()
+        if self._changes is not None:
+            os.close(self._changes)
         return is_whole
 
 

@@ -22,6 +22,8 @@ MOST_S = 60.0
 """The most seconds for which a segment is written to. Then it is closed, even if nothing more comes."""
 MOST_BYTES = 64 << 20
 """The most bytes of rows and answers in a segment. Its last batch may exceed this."""
+SYNC_S = 1.0
+"""How often a buffered segment is synced, in seconds. A loss of power loses what was logged since the last sync."""
 MOST_AT_ONCE = 1_000
 """The most entries that are logged with one sync. An entry has the answers to one request, or its feedback."""
 _BYTES_OF_LABEL = 64
@@ -32,7 +34,7 @@ class Settled(NamedTuple):
     """The result of logging the answers to one request, or the feedback in it. `token` is what the caller passed to
     `Writer.log`.
 
-    `first` is the id of the first prediction (None for feedback) if the entry is on disk. It is the error if the log
+    `first` is the id of the first prediction (None for feedback) if the entry is in the log. It is the error if the log
     couldn't be written.
     """
 
@@ -46,6 +48,10 @@ class Writer:
     Entries that come while a batch is synced become the next batch. So under load, many requests share one sync; if the
     log is idle, a request doesn't wait for others. When a batch is on disk or couldn't be written, `settled` is called
     in the writer's thread with the results.
+
+    If the writer `is_buffered`, batches aren't synced: `settled` is called when a batch is written. All batches are
+    synced together every `sync_s` seconds. Entries that come during this sync wait for it. So if the disk is slow, the
+    log becomes slow, but a loss of power doesn't lose more. If a sync fails, the next batch gets the error.
     """
 
     def __init__(
@@ -56,6 +62,8 @@ class Writer:
         *,
         most_s: float = MOST_S,
         most_bytes: int = MOST_BYTES,
+        is_buffered: bool = False,
+        sync_s: float = SYNC_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -63,12 +71,16 @@ class Writer:
         self._settled = settled
         self._most_s = most_s
         self._most_bytes = most_bytes
+        self._is_buffered = is_buffered
+        self._sync_s = sync_s
         self._clock = clock
         self._queue: SimpleQueue[tuple[Answered | Feedback, Any] | None] = SimpleQueue()
         self._segment: Segment | None = None
         self._number = 0
         self._begun = 0.0
         self._bytes = 0
+        self._unsynced_since: float | None = None
+        self._failed: LogError | None = None
         self._thread = Thread(target=self._work, name="headrace-prediction-log", daemon=True)
         self._thread.start()
 
@@ -90,7 +102,7 @@ class Writer:
             try:
                 batch = [self._queue.get(timeout=self._rest_s())]
             except Empty:
-                self._leave()
+                self._leave() if self._unsynced_since is None else self._sync()
                 continue
             while batch[-1] is not None and len(batch) < MOST_AT_ONCE and not self._queue.empty():
                 batch.append(self._queue.get())
@@ -98,18 +110,38 @@ class Writer:
             asked = [each for each in batch if each is not None]
             if asked:
                 self._settled(self._written([entry for entry, _ in asked], [token for _, token in asked]))
+                if self._is_sync_due():
+                    self._sync()
         self._leave()
 
     def _rest_s(self) -> float | None:
-        """Return how many seconds the present segment may stay open, or None if no segment is open."""
+        """Return how many seconds the present segment may stay open, or unsynced; None if no segment is open."""
         if self._segment is None:
             return None
+        if self._unsynced_since is not None:
+            return min(max(0.0, self._unsynced_since + self._sync_s - self._clock()), self._sync_s)
         return min(max(0.0, self._begun + self._most_s - self._clock()), self._most_s)
+
+    def _is_sync_due(self) -> bool:
+        """Return whether something was written, but not synced, for so long; or the clock was set back since."""
+        return self._unsynced_since is not None and not 0 <= self._clock() - self._unsynced_since < self._sync_s
+
+    def _sync(self) -> None:
+        """Sync the present segment. If that fails, leave it as it is, and keep the error for the next batch."""
+        assert self._segment is not None
+        self._unsynced_since = None
+        try:
+            self._segment.sync()
+        except LogError as error:
+            self._failed = error
+            self._abandon()
 
     def _written(self, batch: Sequence[Answered | Feedback], tokens: Sequence[Any]) -> list[Settled]:
         try:
             segment = self._open()
             offsets = segment.append(batch)
+            if self._is_buffered and self._unsynced_since is None:
+                self._unsynced_since = self._clock()
         except Exception as error:  # noqa: BLE001  whatever it is: who waits must hear of it, and the next batch be logged
             self._abandon()
             told = error if isinstance(error, LogError) else LogError(f"an answer can't be logged: {error!r}")
@@ -126,16 +158,23 @@ class Writer:
     def _open(self) -> Segment:
         """Return the segment to write to: a new one, if the present one is old or large."""
         now = self._clock()
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            raise failed
         if self._segment is not None and (now - self._begun >= self._most_s or self._bytes >= self._most_bytes):
             self._leave()
         if self._segment is None:
             self._number += 1
-            self._segment = Segment.begin(self._folder, self._name, self._number, now=now)
+            self._segment = Segment.begin(
+                self._folder, self._name, self._number, now=now, is_buffered=self._is_buffered
+            )
             self._begun, self._bytes = now, 0
         return self._segment
 
     def _leave(self) -> None:
         """Close the present segment, if there is one, so that others may seal it."""
+        if self._unsynced_since is not None:
+            self._sync()
         if self._segment is not None:
             segment, self._segment = self._segment, None
             if segment.close():
@@ -145,6 +184,7 @@ class Writer:
     def _abandon(self) -> None:
         """Close a segment that couldn't be written to, under its name. It is sealed later, with the entries that are on
         disk."""
+        self._unsynced_since = None
         if self._segment is not None:
             self._segment.close()
             self._segment = None

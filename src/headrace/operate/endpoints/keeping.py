@@ -1,0 +1,44 @@
+"""Opens the prediction log of a server, as the settings of its endpoints say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from headrace.inspect.endpoints.predictions import prediction_log
+from headrace.project.project import Project
+from headrace.serve.predictions.awaited import AwaitedLog
+from headrace.serve.predictions.keeping import Keeping, Say
+
+
+class PredictionLogs:
+    """The prediction log of a server, with a writer for each value of the setting `log` that an endpoint may have.
+    `names` are the endpoints that are served, or all if it is empty. It is used in one event loop.
+
+    Raises:
+        LogError: the log's folder can't be made.
+    """
+
+    def __init__(self, project: Project, names: Collection[str], say: Say) -> None:
+        self._config = project.config
+        self._say = say
+        settings = [project.config.of_endpoint(name) for name in names or project.config.endpoint]
+        modes = {each.log for each in (settings if names else [*settings, project.config.serve])} - {"off"}
+        self._logs = {
+            mode: AwaitedLog(prediction_log(project), is_buffered=mode == "buffered") for mode in sorted(modes)
+        }
+
+    def keeping(self, endpoint: str) -> Keeping:
+        """Return how an endpoint logs its predictions. If some may get lost or aren't logged, say so."""
+        own = self._config.of_endpoint(endpoint)
+        if own.log == "off":
+            self._say(f"endpoint `{endpoint}` logs no predictions: its setting `log` is `off`")
+            return Keeping(None)
+        if own.log == "buffered":
+            self._say(f"endpoint `{endpoint}` has a buffered log: a loss of power loses about the last second of it")
+        return Keeping(self._logs[own.log], answers_unlogged=own.when_log_fails == "answer")
+
+    def close(self, within_s: float) -> bool:
+        """Log what was given so far, and close all writers. Return False if one of them takes longer than `within_s`
+        seconds. It blocks the event loop: call it at the end."""
+        closed = [log.close(within_s) for log in self._logs.values()]  # all of them, even if one takes too long
+        return all(closed)

@@ -1,0 +1,105 @@
+"""Logs an endpoint's predictions as its settings `log` and `when_log_fails` say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from headrace.errors import LogError, RefusedError
+from headrace.serve.metrics import LOG, PREDICTIONS, TOLD, UNLOGGED, Metrics
+from headrace.serve.predictions.feedback import Feedback
+from headrace.serve.predictions.prediction import Answered, PredictionId
+
+Say = Callable[[str], None]
+
+
+class NothingKept(RefusedError):
+    """The endpoint logs no predictions, so labels are refused."""
+
+
+class Log(Protocol):
+    """The log in which an endpoint stores answers and labels."""
+
+    async def keep(self, answered: Answered, /) -> PredictionId:
+        """Store the answers to a request. When they are in the log, return the id of the first prediction."""
+        ...
+
+    async def keep_feedback(self, feedback: Feedback, /) -> None:
+        """Store labels, and return when they are in the log."""
+        ...
+
+
+class Keeping(NamedTuple):
+    """How an endpoint logs its predictions: in `log`, or not at all if that is None. If the log can't be written, a
+    request is refused, unless the endpoint `answers_unlogged`."""
+
+    log: Log | None
+    answers_unlogged: bool = False
+
+
+class Keeper:
+    """Logs the predictions of an endpoint, and counts them. All methods are called in one event loop.
+
+    If requests are answered while the log fails, `say` is called with a line of text when it begins to fail.
+    """
+
+    def __init__(self, endpoint: str, keeping: Keeping, metrics: Metrics, say: Say) -> None:
+        self._endpoint = endpoint
+        self._keeping = keeping
+        self._metrics = metrics
+        self._say = say
+        self._fails = False
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the endpoint logs nothing."""
+        return self._keeping.log is None
+
+    def leave(self, variant: str, version: str, count: int) -> None:
+        """Count predictions of an endpoint that logs nothing."""
+        self._metrics.add(PREDICTIONS, self._endpoint, variant, version, by=count)
+        self._metrics.add(UNLOGGED, self._endpoint, "off", by=count)
+
+    async def keep(self, answered: Answered) -> PredictionId | None:
+        """Log the answers to a request, and return the id of the first prediction. Return None if the log can't be
+        written and the request is answered nevertheless.
+
+        Raises:
+            LogError: the log can't be written.
+        """
+        assert self._keeping.log is not None, "nothing is kept"
+        began = time.perf_counter()
+        try:
+            first = await self._keeping.log.keep(answered)
+        except LogError as error:
+            if not self._keeping.answers_unlogged:
+                raise
+            self._tell(error)
+            self._metrics.add(UNLOGGED, self._endpoint, "failed", by=answered.count)
+            first = None
+        else:
+            self._fails = False
+            self._metrics.took(LOG, time.perf_counter() - began, self._endpoint)
+        self._metrics.add(PREDICTIONS, self._endpoint, answered.variant, answered.version, by=answered.count)
+        return first
+
+    async def keep_feedback(self, feedback: Feedback) -> None:
+        """Log labels, and return when they are in the log.
+
+        Raises:
+            NothingKept: the endpoint logs no predictions.
+            LogError: the log can't be written.
+        """
+        if self._keeping.log is None:
+            raise NothingKept(
+                f"endpoint `{self._endpoint:.80}` logs no predictions, so labels for it are refused",
+                hint="labels of earlier predictions can be recorded by a pipeline, with `ingest.feedback`",
+            )
+        await self._keeping.log.keep_feedback(feedback)
+        self._metrics.add(TOLD, self._endpoint, by=len(feedback.labels))
+
+    def _tell(self, error: LogError) -> None:
+        if not self._fails:
+            self._fails = True
+            self._say(f"endpoint `{self._endpoint}` answers, but its predictions can't be logged: {error.message}")

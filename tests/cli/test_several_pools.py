@@ -350,16 +350,19 @@ def fleet(project: Project) -> Project:
 
 
 def test_an_output_that_may_be_in_a_region_of_other_settings_is_never_called_missing(fleet: Project) -> None:
-    told, hint = "it may be in region `far`, which isn't in the settings", "`[region.far]`, or give the `--config`"
-    for words in (("get", "latest", "source"), ("debug", "latest", "check"), ("resume", "latest", "--pool", "laptop")):
+    told, hint = "it may be in region `far`, which isn't in the settings", "add `[region.far]` to the settings"
+    for words in (("get", "latest", "source"), ("debug", "latest", "check")):
         check_error(fleet.headrace(*words), 2, told, hint=hint)
+    for words in ((), ("--pool", "laptop")):
+        done = fleet.headrace("resume", "latest", *words)
+        check_error(done, 2, f"its code is in no store of the settings; {told}", hint=hint)
     assert told in fleet.headrace("logs", "latest").out
     fleet.write("here.toml", '[region.far]\nstore = "far-store"\n')  # the code of the run is brought from there
     assert fleet.headrace("resume", "latest", "--pool", "laptop", "--config", "here.toml").code == 0
     assert fleet.headrace("get", "latest", "source").code == 0
 
 
-def test_a_task_that_lacks_an_input_in_a_region_of_other_settings_fails_and_the_input_is_reused(
+def test_a_run_that_needs_an_input_in_a_region_of_other_settings_is_not_resumed_and_the_input_is_reused(
     project: Project,
 ) -> None:
     project.write("headrace.toml", "[pool.laptop]\ncpu = 2\n")
@@ -372,10 +375,17 @@ def test_a_task_that_lacks_an_input_in_a_region_of_other_settings_fails_and_the_
     (project.root / "ok").touch()
     (blob,) = (path for path in (project.home / "store" / "blobs").glob("*/*") if path.stat().st_size == 1_024_000)
     blob.unlink()  # the copy that was brought for `check`
-    failed = project.headrace("resume", "latest", "--pool", "laptop")
-    assert failed.code == 1
-    assert "it may be in region `far`, which isn't in the settings" in failed.err
+    told = "it may be in region `far`, which isn't in the settings"
+    for words in ((), ("--pool", "laptop")):
+        done = project.headrace("resume", "latest", *words)
+        check_error(done, 2, f"an input of `check` is in no store of the settings; {told}", hint="add `[region.far]`")
+    lacking = project.headrace("plan", "picky", *ok, "--json").json["tasks"]
+    assert f"is not in the store; {told}" in {task["name"]: task["reason"] for task in lacking}["source"]
     planned = project.headrace("plan", "picky", *ok, *config, "--json").json
     assert {task["name"]: task["decision"] for task in planned["tasks"]}["source"] == "reuse"
     again = project.headrace("run", "picky", *ok, "--json")
     assert "may be in region `far`" in again.task["source"]["reason"]
+    (first, _) = project.headrace("runs", "--json").json["runs"][::-1]
+    done = project.headrace("resume", first["run"], "--pool", "laptop", *config, "--json")
+    assert done.code == 0, done.err
+    assert done.task["source"]["attempts"] == 1

@@ -35,7 +35,7 @@ def flow(k: int) -> Sketch:
 
 
 class Lived:
-    """Earlier runs of the flow, each lived through as a run does it (`plan.planner.History`)."""
+    """Earlier runs of the flow, each lived through as a run does it (`plan.history.History`)."""
 
     def __init__(self) -> None:
         self._there: dict[str, tuple[Ref, str]] = {}
@@ -79,6 +79,9 @@ class Lived:
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
         return {key: self._there[key] for key in keys if key in self._there}
+
+    def why_gone(self, key: str) -> str | None:
+        return None
 
     def runs(self) -> Sequence[str]:
         return [*reversed(self._gave)][:5]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from headrace.plan.history import History
 from headrace.plan.keys import key_of
-from headrace.plan.planner import History, Planner
+from headrace.plan.planner import Planner
 from headrace.plan.pools import PlannedPools
 from headrace.plan.reuse import Before
 from headrace.plan.times import Beside, Took
@@ -22,10 +23,13 @@ from headrace.testing.graphs import Sketch, number, stage, truth
 
 
 class Taught:
-    """A history in which each task took a second, and a mapped one had three elements (`plan.planner.History`)."""
+    """A history in which each task took a second, and a mapped one had three elements (`plan.history.History`)."""
 
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
         return {}
+
+    def why_gone(self, key: str) -> str | None:
+        return None
 
     def runs(self) -> Sequence[str]:
         return ["run-7"]
@@ -282,3 +286,20 @@ def test_a_gate_that_is_neither_true_nor_false_holds_back_in_the_plan_as_in_the_
     sketch.node("held", when=sketch.node("flag"))
     held = plan(sketch, Counting())["held"]
     assert (held.decision, held.reason) == ("skip", "`when=` got a value of `flag` that is neither true nor false")
+
+
+class Gone(Taught):
+    """As `Taught`, and each output was there, but no store has it."""
+
+    def why_gone(self, key: str) -> str | None:
+        return "its output is gone"
+
+
+def test_a_plan_says_that_an_output_is_gone_and_not_that_there_was_none() -> None:
+    sketch = Sketch()
+    sketch.node("fit")
+    assert plan(sketch, Gone())["fit"].reason == "its output is gone"
+    sketch = Sketch()
+    sketch.declare("fit", cache="never")
+    sketch.node("fit")
+    assert plan(sketch, Gone())["fit"].reason == "never reused (`cache=False`)"

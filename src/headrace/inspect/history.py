@@ -13,7 +13,7 @@ from headrace.plan.needs import with_needs
 from headrace.plan.resolve import truth
 from headrace.plan.reuse import Before, Change
 from headrace.plan.times import Took
-from headrace.run.driver.regions import Places
+from headrace.run.driver.regions import Places, WhyGone
 from headrace.run.ports import Ledger, TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, decode_ref
@@ -154,7 +154,7 @@ def _taken(node: Node) -> list[Out]:
 
 
 class LedgerHistory:
-    """The facts about past runs that the planner uses (`plan.planner.History`).
+    """The facts about past runs that the planner uses (`plan.history.History`).
 
     `rows` returns all tasks of a run, and is called once for each run: the ledger may be far away, and one read for
     each task would take longer than the tasks. `runs` are the latest runs.
@@ -168,9 +168,12 @@ class LedgerHistory:
         runs: Sequence[str],
         rows: Callable[[str], Sequence[TaskRow]],
         made_of: Callable[[str, str, bool], Sequence[bytes] | None],
+        why_gone: WhyGone,
     ) -> None:
         self._ledger = ledger
         self._places = places
+        self._why_gone = why_gone
+        self._gone: dict[str, tuple[str, Ref]] = {}
         self._runs = runs
         self._read = rows
         self._made_of = made_of
@@ -188,7 +191,14 @@ class LedgerHistory:
     def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
         """Return the outputs that exist under these keys, each with the run that made it."""
         results = self._ledger.results(keys)
-        return {key: (each.out, each.run) for key, each in results.items() if self._places.holds(each.out)}
+        held = {key: (each.out, each.run) for key, each in results.items() if self._places.holds(each.out)}
+        self._gone.update((key, (each.run, each.out)) for key, each in results.items() if key not in held)
+        return held
+
+    def why_gone(self, key: str) -> str | None:
+        """If the ledger has an output under this key that no store has, return words which say so. Otherwise return
+        None. Call `results` with the key first."""
+        return self._why_gone(*self._gone[key]) if key in self._gone else None
 
     def runs(self) -> Sequence[str]:
         """Return the latest runs, newest first."""

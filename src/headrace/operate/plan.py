@@ -18,6 +18,7 @@ from headrace.operate.bundle import make_bundle
 from headrace.operate.clock import SystemClock
 from headrace.operate.input_files import keep_path
 from headrace.operate.pools.pools import open_grounds
+from headrace.operate.pools.regions import Absent
 from headrace.operate.session import named
 from headrace.plan.needs import check_policy
 from headrace.plan.planner import Planner
@@ -26,7 +27,7 @@ from headrace.plan.times import Beside
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, views
 from headrace.report.measures import amount_text, seconds_text, usd_text
-from headrace.run.driver.regions import Places
+from headrace.run.driver.regions import Places, WhyGone
 from headrace.run.driver.sites import Ground
 from headrace.run.driver.tracer import refusal
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
@@ -88,6 +89,7 @@ def plan(
                 spare=project.spare(chosen),
                 bundle=bundle,
                 lease=lease,
+                absent=Absent(project, lease),
                 past=past,
                 note=note,
             )
@@ -215,6 +217,7 @@ def _plan(
     spare: Sequence[Pool],
     bundle: Bundle,
     lease: RunLedger,
+    absent: Absent,
     past: Views,
     note: Callable[[str], None],
 ) -> Plan:
@@ -239,6 +242,7 @@ def _plan(
         [run.run for run in latest],
         rows,
         lambda task, code, is_map: past.made_of(pipeline, task, code, is_map=is_map),
+        WhyGone(absent),
     )
     planner = Planner(
         stages=graph.stages,

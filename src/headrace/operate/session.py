@@ -23,7 +23,7 @@ from headrace.operate.input_files import keep_path
 from headrace.operate.notify.sender import send_due
 from headrace.operate.pools.pools import Abandoned, open_backend, open_grounds
 from headrace.operate.pools.regions import Absent, bring_bundle
-from headrace.operate.pools.resumed import check_held, check_known, pools_of
+from headrace.operate.pools.resumed import check_held, check_known, check_stored, pools_of
 from headrace.operate.progress.log import logged
 from headrace.operate.progress.observer import NoObserver, Observer
 from headrace.operate.progress.wait_notice import looking_out
@@ -135,6 +135,8 @@ def _go_on(
             return Ended(run_id, "succeeded")
         if not again and machine.closed is not None:
             return Ended(run_id, machine.closed.state, machine.closed.why)
+        if not new_code:
+            check_stored(project, lease, machine)
         if pool is None:
             check_known(project, run_id, machine)
         pools = pools_of(project, machine, pool)

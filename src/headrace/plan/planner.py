@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Protocol
 
 from msgspec import Struct
 
 from headrace.errors import listed
+from headrace.plan.history import History
 from headrace.plan.keys import Inputs, identity, key_of, told
 from headrace.plan.needs import names_needed, needed_by
 from headrace.plan.pools import PlannedPools
@@ -30,41 +30,6 @@ from headrace.spec.stage import Stage
 
 WORKS: Set[Decision] = {"run", "reuse_if_unchanged", "skip_if_unchanged"}
 SKIPS: Set[Decision] = {"skip", "skip_if_unchanged"}
-
-
-class History(Protocol):
-    """The facts about earlier runs that the planner needs, all from the same moment."""
-
-    def results(self, keys: Sequence[str]) -> Mapping[str, tuple[Ref, str]]:
-        """Return the stored outputs by key, each with the run that made it. Keys without an output are left out."""
-        ...
-
-    def runs(self) -> Sequence[str]:
-        """Return the ids of the latest runs, newest first."""
-        ...
-
-    def before(self, task: str) -> Before | None:
-        """Return a task's latest earlier key, with the code and inputs behind it, or None if no run had the task."""
-        ...
-
-    def output(self, task: str, run: str) -> Ref | None:
-        """Return the output of a task in one of the latest runs, or None if it had no output there."""
-        ...
-
-    def made_of(self, task: str, code: str, *, is_map: bool) -> Sequence[bytes] | None:
-        """Return the encoded inputs of which a task's outputs were made, in all runs with this code; None if too many.
-
-        If `is_map`, the task is a mapped one: return the encoded inputs of its elements.
-        """
-        ...
-
-    def took(self, task: str, stage: str) -> Took | None:
-        """Return how long an attempt of a task took, with loading and saving, or None if it never ran."""
-        ...
-
-    def width(self, task: str) -> int | None:
-        """Return how many elements a mapped task had in an earlier run, or None if it isn't known."""
-        ...
 
 
 class _Fate(Struct):
@@ -253,7 +218,7 @@ class Planner:
         if result is not None:
             return "reuse", f"nothing that determines it has changed since run {result[1]}", result[0], key
         self._pools.need(stage, (ref for _, arg in inputs for ref in constants(arg)))
-        return "run", bar or self._why_run(node, name, stage, key, parts), None, key
+        return "run", bar or self._history.why_gone(key) or self._why_run(node, name, stage, key, parts), None, key
 
     def _why_run(self, node: Node, name: str, stage: Stage, key: str, parts: bytes) -> str:
         before = self._history.before(name)
@@ -278,15 +243,17 @@ class Planner:
         expected: Mapping[str, tuple[Ref, str]] = {}
         why = barred(stage, self._policy, always=node.always)
         if why is None:
-            expected, is_lost = self._foreseen(node, stage)
+            expected, why_lost = self._foreseen(node, stage)
             if not expected and not self._may_be_there(node, stage):
                 why = made_by(node, unknown) if names is None else self._why_surely(node, stage, names)
-                why = why or (NOTHING_STORED if is_lost else None)
+                why = why or why_lost
             elif not expected:
                 decision = "reuse_if_unchanged"
                 outputs, are = ("outputs", "they are") if len(unknown) > 1 else ("output", "it is")
                 why = f"depends on the {outputs} of {waits}: "
-                why += f"runs if {are} the same as in the latest runs" if is_lost else "the latest runs don't decide it"
+                why += (
+                    f"runs if {are} the same as in the latest runs" if why_lost else "the latest runs don't decide it"
+                )
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"
             decision, why = "reuse_if_unchanged", f"reused if {waits} {give} gave before"
@@ -295,14 +262,14 @@ class Planner:
         self._pools.need(stage, refs, None if decision == "run" else node.name)
         self._settle(node, stage, decision, why, width=width, runs=width or 1, expected=expected)
 
-    def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], bool]:
+    def _foreseen(self, node: Node, stage: Stage) -> tuple[Mapping[str, tuple[Ref, str]], str | None]:
         """Return, by earlier run, the task's stored output if the tasks before it have the same outputs as in that run.
         Each output comes with the run that made it. Runs without a stored output are left out.
 
-        The second value is true if outputs were looked up, but no run has a stored one.
+        If outputs were looked up, but no run has a stored one, the second value says why. Otherwise it is None.
         """
         by_run: dict[str, tuple[Ref, str]] = {}
-        is_lost = False
+        why_lost = None
         for run in self._history.runs():
             args = [(name, arg) for name, arg in node.args if all(self._ref_in(run, out.task) for out in outs(arg))]
             left = [out for pair in node.args if pair not in args for out in outs(pair[1])]
@@ -312,13 +279,15 @@ class Planner:
                 rows = self._rows(node, args, partial(self._expected, run))
             except Unmappable:  # the output in the earlier run has no such part
                 continue
-            there = self._look_up([key_of(stage, inputs, self._platform)[0] for _, inputs in rows])
+            keys = [key_of(stage, inputs, self._platform)[0] for _, inputs in rows]
+            there = self._look_up(keys)
             results = [result for result in there if result is not None]
             if len(results) < len(rows):
-                is_lost = True
+                gone = filter(None, map(self._history.why_gone, keys))
+                why_lost = why_lost or next(gone, NOTHING_STORED)
             else:
                 by_run[run] = (gather([ref for ref, _ in results]), run) if node.over else results[0]
-        return by_run, is_lost and not by_run
+        return by_run, None if by_run else why_lost
 
     def _ref_in(self, run: str, name: str) -> Ref | None:
         """Return a task's output: the known one, or the one expected if the tasks before it are as in `run`."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from headrace.errors import ConfigError, listed
+from headrace.errors import ConfigError, StoreError, absent, listed
+from headrace.ledger.run_ledger import RunLedger
 from headrace.ledger.views.views import Views
 from headrace.plan.pools import check_fit, enough
+from headrace.plan.resolve import Unmappable, follow
 from headrace.project.project import Project
+from headrace.project.state import absent_regions, reading_store
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
+from headrace.spec.artifact import ERASED, blobs
 from headrace.spec.fleet import Pool
+from headrace.spec.graph import constants, outs
 from headrace.spec.policy import NOT_ASKED
 
 
@@ -30,6 +36,41 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
             + ("them" if len(lacking) > 1 else "it"),
             hint=f"give the `--config` that does, or name other pools: `headrace resume {run_id} --pool NAMES`",
         )
+
+
+def check_stored(project: Project, lease: RunLedger, machine: Machine) -> None:
+    """Check that the stores in the settings have a run's code and the inputs of its tasks that are still to be done.
+    Nothing is looked up if the settings have all regions of the run and of the runs that it reused outputs of.
+
+    Raises:
+        ConfigError: something may be only in a region that isn't in the settings.
+    """
+    used = set[str]().union(*(lease.regions(run=each) for each in {lease.run, *machine.outputs.makers.values()}))
+    regions = absent_regions(project, used)
+    if not regions:
+        return
+    needed = {} if machine.bundle is None else {(machine.bundle.digest, machine.bundle.nonce): "its code"}
+    for task in machine.tasks.values():
+        if _is_left(task) and task.elements is None:  # the elements of a mapped task are tasks of their own
+            needed.update(dict.fromkeys(_blobs(task, machine), f"an input of `{task.name}`"))
+    with suppress(OSError, StoreError):  # a store that doesn't answer may have everything
+        for what, size in zip(needed.values(), reading_store(project).sizes(needed), strict=True):
+            if size is None:
+                message, hint = absent(f"run `{lease.run}`: {what} is in no store of the settings", regions)
+                raise ConfigError(message, hint=hint)
+
+
+def _blobs(task: Task, machine: Machine) -> Iterator[tuple[str, str]]:
+    """Return the digest and the nonce of each blob that a task's inputs need. Inputs that aren't made yet are left
+    out."""
+    args = machine.inputs(task.name) if task.parent is not None else task.node.args
+    refs = [ref for _, arg in args for ref in constants(arg)]
+    for out in (out for _, arg in args for out in outs(arg)):
+        source = machine.tasks[out.task]
+        if source.good and source.out is not None:
+            with suppress(Unmappable):  # the task will fail, and say so
+                refs.append(follow(source.out, out.path))
+    return ((each.digest, each.nonce or "") for ref in refs for each in blobs(ref) if each.nonce != ERASED)
 
 
 def check_held(project: Project, machine: Machine, pools: Sequence[Pool]) -> None:

@@ -8,18 +8,17 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from headrace.errors import absent
 from headrace.plan.keys import key_of
 from headrace.plan.pools import Fit, fit
 from headrace.plan.reuse import NEW, Before, ChangedCode, ChangedGiven, barred, why_run, within_run
-from headrace.run.driver.regions import Places
+from headrace.run.driver.regions import Places, WhyGone
 from headrace.run.driver.sites import Sites
 from headrace.run.events import Deferred, Lacked, Placed, Reused
 from headrace.run.machine.commands import Missed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import AbsentRegions, Found, Ledger
-from headrace.spec.artifact import Ref, generations
+from headrace.spec.artifact import Ref
 from headrace.spec.graph import constants
 from headrace.spec.stage import Stage
 
@@ -54,8 +53,7 @@ class Prober:
         self._ledger = ledger
         self._sites = sites
         self._pins = pins or {}
-        self._absent_regions = absent_regions
-        self._whys_gone: dict[str, str] = {}
+        self._why_gone = WhyGone(absent_regions)
         self._fits: dict[str, Fit] = {}
         self._changed_code = changed_code
         self._changed_given = changed_given
@@ -168,23 +166,6 @@ class Prober:
         if result.has_logged:
             self._logged.add(key)
         return Reused(name, key, result.out, result.run, _unchanged_since(result.run), inputs)
-
-    def _why_gone(self, run: str, out: Ref) -> str:
-        """Return the reason to run a task whose earlier output is gone: no store in the settings has it. If regions
-        that aren't in the settings may have the output, the reason names them.
-
-        The output was made by the run `run`, so these are the regions in which that run started attempts. If that run
-        was deleted, `run` is empty, and the regions of each blob are looked up."""
-        if run not in self._whys_gone:
-            made = f"its output of run {run} is" if run else "its output is"
-            regions = () if self._absent_regions is None else self._absent_regions.of_run(run)
-            if not run and self._absent_regions is not None:
-                regions = set().union(*map(self._absent_regions.may_have, generations(out)))
-            why = absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
-            if not run:
-                return why
-            self._whys_gone[run] = why
-        return self._whys_gone[run]
 
     def _key(self, name: str) -> _Key:
         machine = self._machine

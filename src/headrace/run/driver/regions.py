@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from headrace.errors import StoreError
+from headrace.errors import StoreError, absent
 from headrace.run.events import Lacked
 from headrace.run.machine.task import Task
 from headrace.run.machine.transfers import generation, name_of
-from headrace.run.ports import Blobs
+from headrace.run.ports import AbsentRegions, Blobs
 from headrace.spec.address import StoreAddress
-from headrace.spec.artifact import Ref, blobs
+from headrace.spec.artifact import Ref, blobs, generations
 from headrace.spec.fleet import Link, Pool
 
 LONG_S = 60.0
@@ -132,3 +132,28 @@ class Places:
     def _holder(self, ref: Ref) -> Elsewhere | None:
         nonce = ref.nonce or ""
         return next((each for each in self._elsewhere if each.blobs.size(ref.digest, nonce) == ref.size), None)
+
+
+class WhyGone:
+    """Says why an earlier output can't be reused: no store in the settings has it. If regions that aren't in the
+    settings may have the output, the reason names them. These are the regions in which the run that made it started
+    attempts; each run is looked up once."""
+
+    def __init__(self, absent_regions: AbsentRegions | None = None) -> None:
+        self._absent_regions = absent_regions
+        self._known: dict[str, str] = {}
+
+    def __call__(self, run: str, out: Ref) -> str:
+        """Return the reason for an output of the run `run`. If that run was deleted, `run` is empty, and the regions of
+        each blob are looked up."""
+        if run in self._known:
+            return self._known[run]
+        made = f"its output of run {run} is" if run else "its output is"
+        regions: Collection[str] = ()
+        if self._absent_regions is not None:
+            of_blobs = map(self._absent_regions.may_have, generations(out))
+            regions = self._absent_regions.of_run(run) if run else set[str]().union(*of_blobs)
+        why = absent(f"{made} not in the store", regions)[0] if regions else f"{made} gone from the store"
+        if run:
+            self._known[run] = why
+        return why

@@ -123,7 +123,8 @@ def configuration_page() -> str:
     parts = [CONFIGURATION]
     every = list(settings())
     for section, of in SECTIONS.items():
-        parts.append(f"\n## [{section}]\n\n{of.__doc__}\n\n| key | type | default | |\n|---|---|---|---|\n")
+        purpose = inspect.cleandoc(of.__doc__ or "")  # Python 3.13 does this by itself
+        parts.append(f"\n## [{section}]\n\n{purpose}\n\n| key | type | default | |\n|---|---|---|---|\n")
         parts += [_setting(each) for each in every if each.section == section]
     return "".join(parts)
 

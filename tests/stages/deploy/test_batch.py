@@ -6,6 +6,7 @@ import fcntl
 import os
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -372,6 +373,16 @@ def test_an_attempt_goes_on_after_the_last_part_of_its_run(target: Source, monke
     monkeypatch.setenv("HEADRACE_RUN", "another run")
     to_database(table, target.url, "delays", key=("id",), secrets=secrets)
     assert stored(target) == pairs()
+
+
+def test_of_many_deliveries_that_create_the_same_tables_at_once_none_fails(target: Source) -> None:
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            delivered = [pool.submit(deliver, target, ROWS.slice(3 * each, 3)) for each in range(8)]
+        assert [each.exception() for each in delivered] == [None] * 8
+        assert stored(target) == pairs(ROWS.slice(0, 24))
+        target.run("drop table delays")
+        target.run("drop table headrace_batches")
 
 
 def test_a_database_that_cannot_be_reached_is_one_clear_error(folder: Path) -> None:

@@ -32,6 +32,14 @@ database.WRITE_ROWS = 1
 URL = {url!r}
 
 
+def slowly(name, value):
+    while (Path(os.environ["MARKER"]) / "hold").exists() and value > 300:
+        time.sleep(0.01)
+
+
+database.log = slowly
+
+
 class Twice:
     def predict(self, frame):
         place = Path(os.environ["MARKER"])
@@ -320,10 +328,14 @@ def written(target: Source) -> int:
     return 0
 
 
-def test_each_row_is_written_once_though_the_run_is_killed_while_it_writes(project: Project, target: Source) -> None:
+def test_each_row_is_written_once_though_the_run_is_killed_while_it_writes(
+    project: Project, target: Source, asked: Path
+) -> None:
+    (asked.parent / "hold").touch()
     running = project.start("run", "deliver", "--count", "600")
     wait_for(lambda: written(target) >= 40)
     project.kill_all()
+    (asked.parent / "hold").unlink()
     running.communicate()
     assert 40 <= written(target) < 600
     done = project.headrace("resume", "latest", "--json")
@@ -345,7 +357,8 @@ def test_another_run_writes_its_answers_again(project: Project, target: Source) 
 
 
 def test_equal_answers_are_delivered_to_each_table_that_a_run_names(project: Project, target: Source) -> None:
-    assert project.headrace("run", "copied").code == 0
+    done = project.headrace("run", "copied")
+    assert done.code == 0, done.err
     for table in ("delays", "copies"):
         assert target.run(f"select id, predicted from {table} order by id") == [
             (each, 2.0 * each) for each in range(30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,8 @@ class Source:
     def run(self, text: str, rows: Sequence[Sequence[Any]] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement, for each of the rows where some are given, with `?` for their values."""
         if self.kind == "sqlite":
-            db = sqlite3.connect(self.address)
-            done = db.execute(text) if rows is None else db.executemany(text, rows)
-            found = done.fetchall()
-            db.commit()
-            db.close()
-            return found
+            with closing(sqlite3.connect(self.address)) as db, db:
+                return (db.execute(text) if rows is None else db.executemany(text, rows)).fetchall()
         with psycopg.connect(self.address, autocommit=True) as connection, connection.cursor() as cursor:
             if rows is not None:
                 cursor.executemany(text.replace("?", "%s").encode(), rows)

@@ -34,7 +34,7 @@ from headrace.stages.ingest._sql.trouble import HINTS, telling
 WRITE_ROWS = 1 << 16
 """How many rows are written in one transaction."""
 BUSY_MS = 30_000
-"""The time in milliseconds that SQLite waits for another writer."""
+"""The time in milliseconds to wait for another connection that writes to an SQLite file, or that begins a batch."""
 MARKS = "headrace_batches"
 STAGED = "headrace_staged"
 RUN = "HEADRACE_RUN"
@@ -149,6 +149,7 @@ class _Target(Session):
         self._key, self._job = key, _text(job)
         columns = ", ".join(f"{quoted(each.name)} {self._type(each)}" for each in schema)
         keys = ", ".join(map(quoted, key))
+        self.begin_alone()
         self._make(self._name, f"{columns}, primary key ({keys})")
         self._make(
             self._marks, "job text primary key, target text not null, done bigint not null, total bigint not null"
@@ -176,6 +177,11 @@ class _Target(Session):
             )
         self.put(self._fitted(piece))
         self.commit()
+
+    def begin_alone(self) -> None:
+        """Begin the transaction anew, and wait until no other connection is in one that was begun by this method. So
+        nobody creates a table after this connection has seen that there is none."""
+        raise NotImplementedError
 
     def put(self, piece: pa.Table) -> None:
         """Insert rows. If a row with the same key exists, replace it."""
@@ -311,6 +317,11 @@ class _Sqlite(_Target):
         super().__init__(database, shown)
         self.do(f"PRAGMA busy_timeout = {BUSY_MS}")
 
+    def begin_alone(self) -> None:
+        # A transaction that reads first, and then writes, fails without waiting if another one wrote in between.
+        self.do("rollback")
+        self.do("begin immediate")
+
     def has(self, table: str) -> bool:
         place, _, name = table[1:-1].rpartition('"."')
         schema = f"{quoted(place)}." if place else ""
@@ -353,6 +364,11 @@ class _Postgres(_Target):
         with telling(shown, _HINTS):
             database = module.connect(module.address(url))
         super().__init__(database, shown)
+
+    def begin_alone(self) -> None:
+        # `create table if not exists` isn't enough: of two at the same time, one fails.
+        self.do(f"set local lock_timeout = {BUSY_MS}")
+        self.ask(f"select count(pg_advisory_xact_lock(hashtext({_text(MARKS)})))")
 
     def has(self, table: str) -> bool:
         return self.ask(f"select count(to_regclass({_text(table)}))") > 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing, suppress
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -59,17 +60,16 @@ class Rewritten(Struct, frozen=True, kw_only=True):
         return self.part.count - self.count
 
 
-class Told(Struct, frozen=True, kw_only=True):
-    """What an erasure has erased so far.
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What an erasure has erased, or would erase.
 
-    `predictions` and `labels` count the erased rows, and `parts` counts the parts of the log that were rewritten.
-    `unsealed` counts the person's predictions that were not sealed yet on the host where the erasure began; they are
-    left out when they are sealed. `digests` are the digests of the ids of all these predictions (`Erasure.known`). By
-    these digests, labels that come later are erased too.
+    `predictions` and `labels` are numbers of erased rows, and `parts` is the number of parts of the log that had them.
+    `unreadable` is the number of erased predictions whose requests nobody can read, so that they may or may not be
+    about the person. `unsealed` is the number of predictions that weren't sealed when the erasure was asked for, and
+    were left out later. Only those on the host of the erasure are counted.
 
-    `unreadable` counts the predictions that belong to unreadable requests: they might be about the person. `tables` are
-    outputs of tasks that consist of old parts of the log. `below` are outputs of tasks that were made from erased
-    tables; they were not changed. `unread` are tables that couldn't be searched.
+    `tables` are tables that were erased as a whole. `below` are outputs of tasks that were made from erased tables;
+    they are kept. `unread` are tables that couldn't be searched.
     """
 
     predictions: int = 0
@@ -77,10 +77,24 @@ class Told(Struct, frozen=True, kw_only=True):
     unreadable: int = 0
     parts: int = 0
     unsealed: int = 0
-    digests: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields above, by their names."""
+        return {name: getattr(self, name) for name in Outcome.__struct_fields__}
+
+
+class Told(Outcome, frozen=True, kw_only=True):
+    """What an erasure has erased so far, as its row in the ledger records it.
+
+    `tables` has only tables that consist of old parts of the log. `digests` are the digests of the ids of all erased
+    predictions (`Erasure.known`). By these digests, labels that come later are erased too.
+    """
+
+    digests: tuple[str, ...] = ()
 
     def after(self, parts: Sequence[Rewritten]) -> Told:
         """Return this state with the rows added that were erased by rewriting `parts`."""

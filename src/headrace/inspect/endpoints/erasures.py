@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from headrace.errors import NotFoundError, near
 from headrace.inspect.views import Views
-from headrace.ledger.erasures import told_in
+from headrace.ledger.erasures import Outcome, told_in
 from headrace.ledger.records import ErasedRecord, ErasureRecord
 
 
-class ErasureView(Struct, frozen=True, kw_only=True):
+class ErasureView(Outcome, frozen=True, kw_only=True):
     """An erasure for display. It doesn't say who the person was, because this isn't known any more.
 
     `columns` are the columns that had the person's key. `done` is when the erasure was complete (Unix seconds), or
-    None. `predictions` and `labels` are numbers of erased rows, and `parts` is the number of parts of the log that had
-    them. `unreadable` is the number of erased predictions whose requests nobody can read, so that they may or may not
-    be about the person. `unsealed` is the number of predictions that weren't sealed when the erasure was asked for, and
-    were left out later. Only those on the host of the erasure are counted. `tables` are outputs of tasks that consist
-    of old parts of the log. `below` are outputs that were made from erased tables; they are kept. `unread` are tables
-    that couldn't be searched. `erased` are the blobs that were erased; it is empty in a list of erasures.
+    None. `tables` has only tables that consist of old parts of the log. `erased` are the blobs that were erased; it is
+    empty in a list of erasures.
     """
 
     erasure: str
@@ -29,14 +23,6 @@ class ErasureView(Struct, frozen=True, kw_only=True):
     by: str
     why: str
     done: float | None
-    predictions: int
-    labels: int
-    unreadable: int
-    parts: int
-    unsealed: int
-    tables: tuple[str, ...]
-    below: tuple[str, ...]
-    unread: tuple[str, ...]
     erased: tuple[ErasedRecord, ...] = ()
 
 
@@ -58,8 +44,8 @@ def erasure(views: Views, named: str) -> ErasureView:
 
 
 def _view(row: ErasureRecord, erased: tuple[ErasedRecord, ...] = ()) -> ErasureView:
-    told = told_in(row)
     return ErasureView(
+        **told_in(row).fields,
         erasure=row.erasure,
         endpoint=row.endpoint,
         columns=tuple(row.columns.split("\n")),
@@ -67,13 +53,5 @@ def _view(row: ErasureRecord, erased: tuple[ErasedRecord, ...] = ()) -> ErasureV
         by=row.by,
         why=row.why,
         done=row.done,
-        predictions=told.predictions,
-        labels=told.labels,
-        unreadable=told.unreadable,
-        parts=told.parts,
-        unsealed=told.unsealed,
-        tables=told.tables,
-        below=told.below,
-        unread=told.unread,
         erased=erased,
     )

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
@@ -29,7 +29,7 @@ from headrace.ledger import erasures, generations, records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
-from headrace.ledger.erasures import NOTHING, PART, Rewritten, Told
+from headrace.ledger.erasures import NOTHING, PART, Outcome, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.ledger.views.lineage import Lineage, Step
@@ -52,14 +52,8 @@ _SHOWN = 200
 Say = Callable[[str], None]
 
 
-class Erased(Struct, frozen=True, kw_only=True):
-    """What was erased, or what would be erased if `dry_run` is True. `predictions` and `labels` are numbers of erased
-    rows, and `parts` is the number of parts of the log that had them. `unsealed` is the number of predictions that this
-    host had not sealed when the erasure was asked for; they are left out when they are sealed. `unreadable` is the
-    number of erased predictions whose requests nobody can read, so that they may or may not be about the person.
-    `tables` are the tables that hold the person; each is erased as a whole. `below` are outputs of tasks that were made
-    from these tables; they are kept. `unread` are tables that couldn't be searched. `blobs` is the number of blobs that
-    were deleted.
+class Erased(Outcome, frozen=True, kw_only=True):
+    """What was erased, or what would be erased if `dry_run` is True. `blobs` is the number of blobs that were deleted.
 
     `waits` says what is still to be done, and why. It is empty if the erasure is complete.
     """
@@ -67,14 +61,6 @@ class Erased(Struct, frozen=True, kw_only=True):
     erasure: str
     endpoint: str
     dry_run: bool
-    predictions: int
-    labels: int
-    unreadable: int
-    parts: int
-    unsealed: int
-    tables: tuple[str, ...]
-    below: tuple[str, ...]
-    unread: tuple[str, ...]
     blobs: int
     waits: tuple[str, ...]
 
@@ -227,18 +213,17 @@ class _Erasing:
             return self._result(told, [*(row.what for row in rows), *told.tables], told.below)
 
     def _result(self, told: Told, tables: Sequence[str], below: Sequence[str]) -> Erased:
+        outcome = {
+            **told.fields,
+            "tables": tuple(dict.fromkeys(each for each in tables if not each.startswith(PART))),
+            "below": tuple(below),
+            "unread": tuple(self._unread),
+        }
         return Erased(
+            **outcome,
             erasure=self._erasure.id,
             endpoint=self._erasure.endpoint,
             dry_run=self._is_dry,
-            predictions=told.predictions,
-            labels=told.labels,
-            unreadable=told.unreadable,
-            parts=told.parts,
-            unsealed=told.unsealed,
-            tables=tuple(dict.fromkeys(each for each in tables if not each.startswith(PART))),
-            below=tuple(below),
-            unread=tuple(self._unread),
             blobs=self._blobs,
             waits=tuple(self._left),
         )

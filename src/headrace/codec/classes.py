@@ -153,7 +153,7 @@ def _module_of(path: str) -> tuple[object, list[str]]:
                     hint=f"pip install {distribution(error.name or path)}",
                 ) from error
     raise CodecError(
-        f"no module of class `{path}` can be imported here",
+        f"the Python module of class `{path}` can't be imported here",
         hint="install the package that it came from, or run again the task that made the artifact",
     )
 

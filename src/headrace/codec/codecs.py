@@ -75,9 +75,10 @@ class Codecs:
     ) -> object:
         """Return the value of an artifact. If `columns` is given, return only these columns of the table.
 
-        The bytes are first checked against their digest. Only a worker, which knows the inputs that need no check,
-        passes `verify=False`. With `columns`, this check isn't possible, since the digest is that of the whole table.
-        With `safe_only`, a class or function that the artifact names is used only if a list of Headrace has its name.
+        The bytes are first checked against their digest, unless `verify` is False (workers know inputs that need no
+        check) or `columns` is given (the digest is that of the whole table, so a part of it can't be checked).
+        With `safe_only`, a class or function that the artifact names is used only if it is in a list of safe ones that
+        is a part of Headrace.
         So forms that run code, and networks that are made by code of the project, are refused. Only callers that run
         the project's code anyway (stages, pipelines, `headrace.load`) pass `safe_only=False`. Files that need their own
         name are linked in the folder `scratch`. If `scratch` is None, a temporary folder is used that lasts as long as

@@ -94,7 +94,7 @@ class Called:
         return self._own.chosen_on
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
-        """Return the columns that the model itself takes. The function gets whole tables."""
+        """Return which of the columns `there` the wrapped model takes, or None if it doesn't say so."""
         return self._own.takes(there)
 
     def scores(self, table: pa.Table, columns: Sequence[str]) -> Scores:

@@ -33,7 +33,7 @@ def check_places(config: Config, layers: Layers) -> None:
             where, also = layers.nearest_origin("link", name), layers.nearest_origin("link", first)
             raise ConfigError(
                 f"{where}: `[link.{name}]` is from `{link.source}` to `{link.target}`, as is `[link.{first}]` ({also})",
-                hint="leave one of them out; to change a link in another file, use the link's own name",
+                hint="leave one of them out; to override a link of another file, give it the same name here",
             )
     for name, pool in config.pool.items():
         _check_region(layers, ("pool", name, "region"), pool.region, regions)

@@ -79,7 +79,7 @@ class Route(Document, frozen=True):
         if MAIN not in names or len(set(names)) < len(names):
             raise UsageError(
                 f"endpoint `{self.endpoint}` needs one variant `{MAIN}`, and each variant a name of its own",
-                hint="name a variant once",
+                hint=f"add the variant `{MAIN}`, or leave out a variant whose name is there twice",
             )
         if any(not 0 <= variant.share <= 1 for variant in self.variants):
             raise UsageError(f"endpoint `{self.endpoint}`: a share is from 0 to 1", hint="0.1 is a tenth")

@@ -51,9 +51,10 @@ class Collected(Struct, frozen=True, kw_only=True):
     """The result of a pass: what it deleted, or with `dry_run` would delete.
 
     The pass deleted `count` blobs and `drafts` unfinished writes, of `bytes` bytes in all. The next pass will delete
-    `later_bytes`. `young_bytes` is the size of blobs that no run names but that are too young to delete. `runs` lists
-    the forgotten runs, and `why` the reason for each. `blobs` lists the first of the deleted blobs. `held` are the runs
-    for which blobs are kept although no run names them.
+    `later_bytes`, the size of blobs that this pass only marked. `young_bytes` is the size of blobs that no run names
+    but that are too young to delete. `runs` lists the forgotten runs, and `why` the reason for each. `blobs` lists the
+    first of the deleted blobs. `held` lists the runs in progress: while one is, unnamed blobs that it may name later
+    are kept.
     """
 
     runs: tuple[str, ...]

@@ -11,7 +11,8 @@ from headrace.serve.predictions.keeping import Keeping, Say
 
 
 class PredictionLogs:
-    """The prediction log of a server, with a writer for each value of the setting `log` that an endpoint may have.
+    """The prediction log of a server: one writer for all endpoints with the setting `log = "durable"`, and one for all
+    with `log = "buffered"`.
     `names` are the endpoints that are served, or all if it is empty. It is used in one event loop.
 
     Raises:

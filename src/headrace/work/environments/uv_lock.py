@@ -25,7 +25,7 @@ def root(lock: Table) -> Table:
         if any(package["source"].get(kind) in _HERE for kind in ("virtual", "editable", "directory")):
             return dict(package)
     raise EnvironmentFailed(
-        "`uv.lock` has no entry for the project in its own folder",
+        "`uv.lock` has no entry for the project in the folder where `uv.lock` lies",
         hint="lock in the folder that has both `pyproject.toml`, with a `[project]`, and `headrace.toml`",
     )
 

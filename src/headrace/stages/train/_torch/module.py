@@ -73,10 +73,10 @@ def made_by(model: Any, *, inputs: int | None, outputs: int) -> Made:
 
 
 def check_maker(model: Any) -> None:
-    """Raise an error if `model` can't make a module because it is a module already, or can't be called.
+    """Check that `model` can be called to make a module.
 
     Raises:
-        UsageError: `model` is neither a class nor a function.
+        UsageError: it can't be called, or is a module already.
     """
     while isinstance(model, functools.partial):
         model = model.func

@@ -147,6 +147,7 @@ def test_json_has_what_was_done_and_the_digest_of_the_file(command: Shell) -> No
         "version": 1,
         "rows": 3,
         "refused": 0,
+        "broken_rules": {},
         "unseen": {},
         "columns": ["late", "late_0", "late_1"],
         "signature": True,
@@ -192,6 +193,9 @@ def test_rows_that_the_preparation_refuses_all_stay_in_the_file_without_answers(
     parquet.write_table(ROWS.set_column(3, "n", [[8, 9, 8]]), registry.folder / "over.parquet")
     done = registry("predict", "prepared", "--rows", "over.parquet", "--to", "none-left.parquet")
     assert "3 of 3 rows have no answer: the preparation refuses them" in done.err
+    assert "3 of 3 rows broke the preparation's rule `2 drop: n > 7`" in done.err
+    as_json = registry("predict", "prepared", "--rows", "over.parquet", "--to", "none-left.json", "--json").json
+    assert as_json["broken_rules"] == {"2 drop: n > 7": 3}
     found = written(registry, done)
     assert found.column_names == [*ROWS.column_names, "predicted", "predicted_False", "predicted_True"]
     assert [found[name].null_count for name in found.column_names] == [0, 0, 0, 0, 3, 3, 3]

@@ -4,6 +4,7 @@ this code."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ ROWS_AT_ONCE = 1 << 16
 """How many rows a model is asked about at a time."""
 ROW = -2
 """The index of the column with the row numbers in a preparation's quarantine. The name of this column varies."""
+RULES = -1
+"""The index of the column with the rules that each row broke."""
 
 
 class Prepared(Protocol):
@@ -61,11 +64,13 @@ def lacking(preparation: Any, signature: bytes | None) -> list[str]:
 class Answers(Noun, frozen=True):
     """A model's answers: `table` has a row for each row that the preparation accepted. `places` has the positions of
     the accepted rows among all rows, or is None if all were accepted. `unseen` has, for each column of categories, the
-    number of rows with a value that the model didn't learn from."""
+    number of rows with a value that the model didn't learn from. `broken` has, for each rule of the preparation that
+    refused rows, the number of these rows, the greatest first."""
 
     table: pa.Table
     places: Any
     unseen: dict[str, int]
+    broken: dict[str, int]
 
     def beside(self, count: int) -> pa.Table:
         """Return a table with an answer for each of all `count` rows, in their order. The answer for a refused row is
@@ -111,22 +116,26 @@ class Answering:
         """
         if self._prepare is not None:
             if not rows.num_rows:
-                return Answers(table=self._no_answers(into), places=None, unseen={})
+                return Answers(table=self._no_answers(into), places=None, unseen={}, broken={})
             rows = self._prepare(rows)
-        prepared, places = self._prepared(rows)
+        prepared, places, broken = self._prepared(rows)
         table, strange = self._asked(prepared, into, progress)
-        return Answers(table=table, places=places, unseen=strange)
+        return Answers(table=table, places=places, unseen=strange, broken=broken)
 
-    def _prepared(self, table: pa.Table) -> tuple[pa.Table, Any]:
+    def _prepared(self, table: pa.Table) -> tuple[pa.Table, Any, dict[str, int]]:
         if self._preparation is None or not table.num_columns:
-            return table, None
+            return table, None, {}
         absent = [name for name in self._preparation.columns if name not in table.column_names]
         try:
             prepared = self._preparation.apply(table, without=absent)  # the target, say; the model misses what it takes
         except DataError as error:
             raise UsageError(error.message, hint=error.hint) from error
-        refused = np.asarray(prepared.quarantine.columns[ROW].to_numpy(), np.int64)
-        return prepared.table, np.setdiff1d(np.arange(table.num_rows), refused) if len(refused) else None
+        quarantine = prepared.quarantine.columns
+        refused = np.asarray(quarantine[ROW].to_numpy(), np.int64)
+        if not len(refused):
+            return prepared.table, None, {}
+        broken = Counter(rule for rules in quarantine[RULES].to_pylist() for rule in dict.fromkeys(rules))
+        return prepared.table, np.setdiff1d(np.arange(table.num_rows), refused), dict(broken.most_common())
 
     def _asked(
         self, rows: pa.Table, into: str, progress: Callable[[int, int], None]

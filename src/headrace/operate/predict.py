@@ -36,15 +36,17 @@ class Predicted(Struct, frozen=True, kw_only=True):
 
     `file` is the path of the file that was written: it has the columns of the rows and, after these, `columns`, the
     columns with the answers. `digest` is the BLAKE3 digest of this file, and `bytes` its size. `refused` is the number
-    of rows that the model's preparation refused: these rows have no answers. `unseen` has, for each column of
-    categories, the number of rows with a category that the model didn't learn from. `signature` is False if the model
-    has no signature: then only the names of the columns were checked.
+    of rows that the model's preparation refused: these rows have no answers. `broken_rules` has, for each rule of the
+    preparation, the number of rows that it refused; a row may have broken several rules. `unseen` has, for each column
+    of categories, the number of rows with a category that the model didn't learn from. `signature` is False if the
+    model has no signature: then only the names of the columns were checked.
     """
 
     model: str
     version: int
     rows: int
     refused: int
+    broken_rules: dict[str, int]
     unseen: dict[str, int]
     columns: tuple[str, ...]
     signature: bool
@@ -100,6 +102,7 @@ def predict(
         version=version.version,
         rows=table.num_rows,
         refused=0 if done.places is None else table.num_rows - len(done.places),
+        broken_rules=done.broken,
         unseen=done.unseen,
         columns=tuple(answers.column_names),
         signature=signature is not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -11,6 +12,9 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.status_line import progress
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.project import project
+
+RULES = 5
+"""At most this many broken rules of the preparation are printed. With `--json`, all are."""
 
 
 @click.command()
@@ -40,8 +44,9 @@ def command(model: str, rows: Path, to: Path | None, into: str, as_json: bool, c
     The file that is written has all rows with their own columns, and the answers beside them: the column `predicted`
     with the class or number, and for a classifier a column `predicted_CLASS` with the score of each class. The suffix
     of `--to` decides its form. If this is the form of the file of rows, the values of the rows' own columns stay as
-    they are; otherwise they are converted. A row that the preparation refuses has no answer, and a file without rows
-    gives one without rows. The file is written whole or not at all, and never over the rows.
+    they are; otherwise they are converted. A row that the preparation refuses has no answer; a note says which rules
+    such rows broke. A file without rows gives one without rows. The file is written whole or not at all, and never over
+    the rows.
 
     Only models in safe forms are loaded: a pickled model, or a network whose module is code of the project, is refused.
     """
@@ -56,6 +61,8 @@ def command(model: str, rows: Path, to: Path | None, into: str, as_json: bool, c
         tell("the file that was read has no rows, so the file that was written has none", label="note:")
     if done.refused:
         tell(f"{done.refused:,} of {done.rows:,} rows have no answer: the preparation refuses them", label="note:")
+    for rule, count in islice(done.broken_rules.items(), RULES):
+        tell(f"{count:,} of {done.rows:,} rows broke the preparation's rule `{rule}`", label="note:")
     for name, count in done.unseen.items():
         tell(f"{count:,} of {done.rows:,} rows have a `{name}` that the model didn't learn from", label="note:")
     if not done.signature:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -96,6 +98,49 @@ def test_clients_are_counted_each_for_itself() -> None:
     assert rates.wait_s("b") == 0
     clock.now += 0.5
     assert [rates.wait_s("a") for _ in range(2)] == [0, 1]
+
+
+def test_processes_that_were_forked_count_together_and_lose_no_request() -> None:
+    rates = Rates(Rate(per_s=1_000), Clock())
+    reading, writing = os.pipe()
+    pids = []
+    for _ in range(3):
+        if not (pid := os.fork()):
+            taken = sum(not rates.wait_s("a") for _ in range(1_000))
+            os.write(writing, taken.to_bytes(4))
+            os._exit(0)
+        pids.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0, 0]
+    counts = [int.from_bytes(os.read(reading, 4)) for _ in pids]
+    os.close(reading)
+    os.close(writing)
+    assert 1_000 <= sum(counts) <= 1_003, counts  # of a process that the kernel interrupts, one may go uncounted
+
+
+def test_a_process_that_is_suspended_while_it_counts_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    rates = Rates(Rate(per_s=2), clock)
+    reading, writing = os.pipe()
+    if not (pid := os.fork()):
+        monkeypatch.setattr(rates, "_entry", lambda *_: (os.write(writing, b"x"), signal.pause()))
+        rates.wait_s("a")
+    assert os.read(reading, 1) == b"x"
+    try:
+        assert [rates.wait_s("a") for _ in range(3)] == [0, 0, 1]
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)
+
+
+def test_any_number_of_clients_is_remembered_as_long_as_it_matters() -> None:
+    clock = Clock()
+    rates = Rates(Rate(per_s=1), clock)
+    for second in range(20):
+        clock.now += 1
+        assert {rates.wait_s(f"client {second} {number}") for number in range(2_000)} == {0}
+        assert {rates.wait_s(f"client {second} {number}") for number in range(2_000)} == {1}
 
 
 def test_who_asks_too_often_is_refused_and_told_when_to_ask_again() -> None:

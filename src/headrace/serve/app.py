@@ -25,7 +25,7 @@ from headrace.serve.exchange import Exchange, Scope, Send
 from headrace.serve.inference import protocol
 from headrace.serve.inference.protocol import Described, Inferred
 from headrace.serve.inference.tensors import Inquiry, inquiry_in
-from headrace.serve.metrics import BYTES, KIND, LATENCY, REQUESTS, Metrics, text
+from headrace.serve.metrics import BYTES, KIND, LATENCY, REQUESTS, Metrics, Reading, text
 from headrace.serve.openapi.document import document
 from headrace.serve.openapi.page import page
 from headrace.serve.openapi.schemas import Interface
@@ -219,9 +219,18 @@ class Paths:
 
 
 class App:
-    """Answers HTTP requests, as an ASGI application. It is called in one event loop."""
+    """Answers HTTP requests, as an ASGI application. It is called in one event loop. If the server has several
+    web workers, `of_all` returns what all of them have counted, by web worker."""
 
-    def __init__(self, endpoints: Endpoints, access: Access, limits: Limits, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        access: Access,
+        limits: Limits,
+        metrics: Metrics,
+        of_all: Callable[[], Awaitable[Reading]] | None = None,
+    ) -> None:
+        self._of_all = of_all
         self._endpoints = endpoints
         self._access = access
         self._limits = limits
@@ -328,7 +337,8 @@ class App:
 
     async def _measured(self, exchange: Exchange) -> Response:
         endpoints = self._access.readable(exchange.headers)
-        return Response(200, text(self.metrics.reading(), endpoints).encode(), kind=KIND)
+        reading = self.metrics.reading() if self._of_all is None else await self._of_all()
+        return Response(200, text(reading, endpoints, by_worker=self._of_all is not None).encode(), kind=KIND)
 
     async def _described(self, exchange: Exchange) -> Response:
         readable = self._access.readable(exchange.headers)

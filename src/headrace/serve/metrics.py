@@ -87,7 +87,16 @@ WAITING = Metric(
     "headrace_waiting_requests", "gauge", "Requests that wait for a model at the moment.", ("endpoint", "version")
 )
 CONNECTIONS = Metric("headrace_connections", "gauge", "Connections of clients at the moment.")
-METRICS = (REQUESTS, LATENCY, PREDICTIONS, UNLOGGED, TOLD, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS)
+UP = Metric(
+    "headrace_worker_up",
+    "gauge",
+    "1 if a web worker has sent its numbers in time. If it is 0, the worker's numbers are missing.",
+)
+WORKER_RESTARTS = Metric("headrace_worker_restarts_total", "counter", "How often a web worker was started again.")
+METRICS = (
+    REQUESTS, LATENCY, PREDICTIONS, UNLOGGED, TOLD, BYTES, LOG, TAKEN, MIRRORS, RESTARTS, WAITING, CONNECTIONS, UP,
+    WORKER_RESTARTS,
+)  # fmt: skip
 
 
 class Spread(Noun, frozen=True):
@@ -121,6 +130,13 @@ class Reading(Noun, frozen=True):
             for labels, spread in each.items():
                 wider[labels] = _sum(wider[labels], spread) if labels in wider else spread
         return Reading(numbers=numbers, spreads=spreads)
+
+    def of_worker(self, worker: str) -> Reading:
+        """Return this reading with one more label at the end of each series: the web worker that counted it."""
+        return Reading(
+            numbers={name: {(*labels, worker): each for labels, each in s.items()} for name, s in self.numbers.items()},
+            spreads={name: {(*labels, worker): each for labels, each in s.items()} for name, s in self.spreads.items()},
+        )
 
 
 class _Classes:
@@ -179,14 +195,15 @@ class Metrics:
         )
 
 
-def text(reading: Reading, endpoints: Collection[str] | None = None) -> str:
+def text(reading: Reading, endpoints: Collection[str] | None = None, *, by_worker: bool = False) -> str:
     """Return a reading as text in the format 0.0.4 of Prometheus. If `endpoints` isn't None, leave out numbers about
-    requests to other endpoints, and about requests without an endpoint."""
-    return "".join(f"{line}\n" for line in _lines(reading, endpoints))
+    requests to other endpoints, and about requests without an endpoint. If `by_worker` is True, the last label of each
+    series is the number of the web worker that counted it."""
+    return "".join(f"{line}\n" for line in _lines(reading, endpoints, by_worker=by_worker))
 
 
-def _lines(reading: Reading, endpoints: Collection[str] | None) -> Iterator[str]:
-    for metric in METRICS:
+def _lines(reading: Reading, endpoints: Collection[str] | None, *, by_worker: bool) -> Iterator[str]:
+    for metric in METRICS if not by_worker else [each._replace(labels=(*each.labels, "worker")) for each in METRICS]:
         about = metric.about.replace("\\", r"\\").replace("\n", r"\n")
         yield f"# HELP {metric.name} {about}"
         yield f"# TYPE {metric.name} {metric.kind}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -87,9 +88,26 @@ def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
     """For each running server on this host, yield its process id and the names of the blobs of its models. These blobs
     are in files, and in the memory of the model processes."""
     for folder in project.home.glob(f"{MODELS}*"):
-        if Path("/proc", pid := folder.name.removeprefix(MODELS)).exists():
+        if _lives(pid := folder.name.removeprefix(MODELS)):
             inside = os.walk(folder)  # it leaves out a folder whose model ends meanwhile
             yield int(pid), {name for _, folders, files in inside for name in (*folders, *files)}
+
+
+@contextmanager
+def models_folder(project: Project) -> Iterator[Path]:
+    """Yield a folder for the blobs of the models that this process has started. Folders of processes that are gone are
+    deleted."""
+    project.make_home()
+    for other in project.home.glob(f"{MODELS}*"):
+        if not _lives(other.name.removeprefix(MODELS)):
+            shutil.rmtree(other, ignore_errors=True)
+    folder = project.home / f"{MODELS}{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class ModelProcess:
@@ -321,6 +339,14 @@ def _spawned(words: list[str], environment: Mapping[str, str], line: int, errors
         return os.posix_spawn(words[0], words, environment, file_actions=actions, setsid=True)
     finally:
         os.close(null)
+
+
+def _lives(pid: str) -> bool:
+    """Return whether a process lives. One that has ended may stay in `/proc` until its parent asks about it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> list[int]:

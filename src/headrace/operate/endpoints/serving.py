@@ -9,8 +9,10 @@ import resource
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from socket import socket
 from ssl import SSLContext
@@ -23,7 +25,7 @@ from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
 from headrace.operate.endpoints.keeping import PredictionLogs
-from headrace.operate.endpoints.model_process import MODELS, ModelProcess, gather_blobs, load_order, unpacked
+from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs, load_order, models_folder, unpacked
 from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
@@ -31,13 +33,15 @@ from headrace.serve.access import Access, origins_in
 from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.live import Endpoints
-from headrace.serve.metrics import Metrics
-from headrace.serve.rates import Rate, Rates, rate_in
+from headrace.serve.metrics import WORKER_RESTARTS, Metrics
+from headrace.serve.rates import Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.running import Running
 from headrace.serve.server import Server, addressed, is_loopback, loopback, tls_of
 from headrace.serve.tokens import Token, Tokens
+from headrace.serve.workers.front import LEFT, Front, Seat
+from headrace.serve.workers.peers import Peers
 from headrace.spec.bundle import own_code_in
 from headrace.spec.endpoint import Route, decode_route
 from headrace.spec.signature import Column, signature_in
@@ -48,14 +52,15 @@ SEAL_S = 60.0
 """How often closed segments of the prediction log are sealed, in seconds."""
 LOAD_S = 120.0
 """How long a model may take to load, in seconds."""
+LOADED_S = 30.0
+"""How long a web worker that was started again waits for its models before it takes requests, in seconds."""
+_LOADED_EVERY_S = 0.05
 CLOSE_S = 10.0
 """How long the prediction log may take to close, in seconds."""
 MOST_RECORDS = 10_000
 """How many records a request may have."""
 _MOST_FILES, _OWN_FILES = 8_192, 256
 """How many files this process may have open at most, and how many of these are kept for other uses than clients."""
-_LEFT = 3
-"""The exit code of this process if a second signal ends it at once."""
 
 Say = Callable[[str], None]
 
@@ -75,14 +80,32 @@ class Listening(NamedTuple):
         return tuple([file for file in (self.certificate, self.key) if file is not None])
 
 
+class _Manners(NamedTuple):
+    """How a server treats its clients: how often a client may ask (None: no limit), the web sites whose pages may ask,
+    whether clients need a token, and how the server speaks TLS, with the files of the certificate and the key."""
+
+    rates: Rates | None
+    origins: frozenset[str]
+    with_tokens: bool
+    tls: SSLContext | None
+    keys: Sequence[Path]
+
+
 def serve(
-    project: Project, names: Collection[str], listening: Listening, say: Say, *, with_tokens: bool = False
+    project: Project,
+    names: Collection[str],
+    listening: Listening,
+    say: Say,
+    *,
+    with_tokens: bool = False,
+    workers: int = 1,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM comes. `names` are the endpoints to serve. If `names` is empty, all
     endpoints are served, including those that are made later. `say` is called with messages about what happens.
 
     If `with_tokens` is True, clients need a token, and their requests may come through a proxy. A server that other
-    hosts can reach must have tokens and speak TLS.
+    hosts can reach must have tokens and speak TLS. `workers` is the number of processes that answer requests. Each has
+    model processes of its own. If it is 1, this process answers.
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
@@ -111,16 +134,31 @@ def serve(
                 hint="add `--tokens`, `--tls-cert` and `--tls-key`, or leave out `--host` and put a proxy before"
                 " the server",
             )
-        with _models_folder(project) as folder:
-            serving = _Serving(project, names, folder, say, with_tokens=with_tokens, tls=tls, keys=listening.files)
-            uvloop.run(serving.run(sockets, routes))
+        manners = _manners(project, listening, tls, with_tokens=with_tokens)
+        address = _address(sockets[0], tls)
+        if workers == 1:
+            with models_folder(project) as folder:
+                serving = _Serving(project, names, folder, say, manners)
+                uvloop.run(serving.run(sockets, routes, lambda: say(f"serving on {address}")))
+            return
+        with closing(Peers(workers)) as peers:
+
+            def work(seat: Seat) -> None:
+                tell = partial(_tell_by, say, seat.number)
+                with models_folder(project) as folder:
+                    serving = _Serving(project, names, folder, tell, manners, seat, peers)
+                    found = _routes(project)[0] if seat.restarts else routes
+                    uvloop.run(serving.run(sockets, found, seat.beats))
+
+            Front(workers, work, sockets, say, lambda: say(f"serving on {address}, with {workers} web workers")).run()
     finally:
         for each in sockets:
             each.close()
 
 
 class _Serving:
-    """A server, and its work besides answering: it follows the routes, starts versions, and seals the log."""
+    """A server, and its work besides answering: it follows the routes, starts versions, and seals the log. If the
+    server has several web workers, this is one of them, and `seat` and `peers` are its place among them."""
 
     def __init__(
         self,
@@ -128,16 +166,15 @@ class _Serving:
         names: Collection[str],
         folder: Path,
         say: Say,
-        *,
-        with_tokens: bool,
-        tls: SSLContext | None,
-        keys: Sequence[Path],
+        manners: _Manners,
+        seat: Seat | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self._project = project
-        self._tls = tls
-        self._keys = keys
-        self._tokens = Tokens() if with_tokens else None
-        self._rate, self._origins = _manners(project)
+        self._manners = manners
+        self._tokens = Tokens() if manners.with_tokens else None
+        self._seat = seat
+        self._peers = peers
         self._is_told_to_end = False
         self._names = names
         self._folder = folder
@@ -145,29 +182,36 @@ class _Serving:
         self._say = say
         self._ends = threading.Event()
 
-    async def run(self, sockets: Sequence[socket], routes: dict[str, Route]) -> None:
-        """Serve until a signal comes."""
+    async def run(self, sockets: Sequence[socket], routes: dict[str, Route], listens: Callable[[], None]) -> None:
+        """Serve until a signal comes. `listens` is called when the server answers."""
         loop, port = asyncio.get_running_loop(), sockets[0].getsockname()[1]
-        limits = Limits(most_connections=min(Limits().most_connections, _room()))
+        seat, peers, manners = self._seat, self._peers, self._manners
+        most = Limits().most_connections // (1 if peers is None else peers.count)
+        limits = Limits(most_connections=max(1, min(most, _room())))
         logs = PredictionLogs(self._project, self._names, self._say)
-        metrics = Metrics()
+        metrics, of_all = Metrics(), None
+        if seat is not None and peers is not None:
+            of_all = peers.join(seat.number, metrics).reading
+            metrics.add(WORKER_RESTARTS, by=seat.restarts)
         endpoints = Endpoints(self._start, logs.keeping, self._say, self._names, metrics=metrics)
         if self._tokens is not None:
             self._tokens.know(_tokens(self._project))
-        scheme = "http" if self._tls is None else "https"
+        scheme = "http" if manners.tls is None else "https"
         access = Access.loopback(port, scheme) if self._tokens is None else Access.by_token(self._tokens)
-        access = access.shared_with(self._origins)
-        if self._rate is not None:
-            access = access._replace(rates=Rates(self._rate, loop.time))
-        server = Server(App(endpoints, access, limits, metrics), sockets, limits, self._tls)
+        access = access.shared_with(manners.origins)._replace(rates=manners.rates)
+        server = Server(App(endpoints, access, limits, metrics, of_all), sockets, limits, manners.tls)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._end, server)
         endpoints.follow(routes)
-        for work in (lambda: self._follow(loop, endpoints, routes), self._seal):
+        works = [lambda: self._follow(loop, endpoints, routes)]
+        if seat is None or seat.number == 1:  # one of the web workers seals for all
+            works.append(self._seal)
+        for work in works:
             threading.Thread(target=work, daemon=True).start()
-        host = sockets[0].getsockname()[0]
-        self._say(f"serving on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+        listens()
         try:
+            if seat is not None and seat.restarts:
+                await self._loaded(endpoints)
             await server.serve()
         finally:
             self._ends.set()
@@ -175,12 +219,23 @@ class _Serving:
             if not logs.close(CLOSE_S):
                 self._say(f"the prediction log didn't close within {CLOSE_S:g} s; the next server seals what it has")
 
+    async def _loaded(self, endpoints: Endpoints) -> None:
+        """Wait until all endpoints can answer, but not for ever. Meanwhile the other web workers take the requests,
+        which this one would have to refuse."""
+        ends = time.monotonic() + LOADED_S
+        # No event says it, since routes change meanwhile, and this happens once in a worker's life.
+        while not endpoints.is_ready() and not self._is_told_to_end and time.monotonic() < ends:  # noqa: ASYNC110
+            await asyncio.sleep(_LOADED_EVERY_S)
+
     def _end(self, server: Server) -> None:
         """Tell the server to stop. At the second call, end this process at once: all answers that were sent are in the
-        log already, and model processes end together with this process."""
-        if self._is_told_to_end:
+        log already, and model processes end together with this process.
+
+        A web worker never does this by itself. It may get a single ^C twice, from the terminal and from the front. The
+        front ends it at once if a second signal really comes."""
+        if self._is_told_to_end and self._seat is None:
             self._say("left without waiting any longer")
-            os._exit(_LEFT)
+            os._exit(LEFT)
         self._is_told_to_end = True
         server.stop()
 
@@ -236,7 +291,9 @@ class _Serving:
             folder.mkdir()
             gather_blobs(self._project, refs, folder)
             python = None if own is None else unpacked(own, folder, self._say)
-            process = model_process.start(self._project, folder, limit_gib, python=python, keys=self._keys, ended=clear)
+            process = model_process.start(
+                self._project, folder, limit_gib, python=python, keys=self._manners.keys, ended=clear
+            )
             return version, process
         except OSError as error:
             clear()
@@ -301,13 +358,22 @@ def _room() -> int:
     return max(1, max(soft, most) - _OWN_FILES)
 
 
-def _manners(project: Project) -> tuple[Rate | None, frozenset[str]]:
-    """Return how often a client may ask (None: no limit), and the web sites whose pages may ask."""
+def _manners(project: Project, listening: Listening, tls: SSLContext | None, *, with_tokens: bool) -> _Manners:
     settings = project.config.serve
     try:
-        return None if settings.rate is None else rate_in(settings.rate), origins_in(settings.origins)
+        rates = None if settings.rate is None else Rates(rate_in(settings.rate))
+        return _Manners(rates, origins_in(settings.origins), with_tokens, tls, listening.files)
     except ConfigError as error:
         raise ConfigError(f"in `[serve]`: {error.message}", hint=error.hint) from error
+
+
+def _address(listening: socket, tls: SSLContext | None) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"{'http' if tls is None else 'https'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _tell_by(say: Say, number: int, text: str) -> None:
+    say(f"web worker {number}: {text}")
 
 
 def _routes(project: Project) -> tuple[dict[str, Route], dict[str, str]]:
@@ -353,19 +419,3 @@ def _abandon(starts: asyncio.Future[tuple[VersionView, ModelProcess]]) -> None:
 def _why_ended(process: ModelProcess) -> str:
     process.end()
     return process.why_ended()
-
-
-@contextmanager
-def _models_folder(project: Project) -> Iterator[Path]:
-    """Yield a folder for the blobs of this server's models. Folders of servers that are gone are deleted."""
-    project.make_home()
-    for other in project.home.glob(f"{MODELS}*"):
-        if not Path("/proc", other.name.removeprefix(MODELS)).exists():
-            shutil.rmtree(other, ignore_errors=True)
-    folder = project.home / f"{MODELS}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -34,6 +34,10 @@ from headrace.project import project
     help="A file in PEM with the certificate's key. Other users must not be able to read it.",
 )  # fmt: skip
 @click.option("--tokens", is_flag=True, help="Answer only clients with a token. Proxies may then forward requests.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), metavar="N", default=1, show_default=True,
+    help="How many processes answer requests. Each of them loads all models, and so needs the memory for them.",
+)  # fmt: skip
 @options.config
 def command(
     endpoints: tuple[str, ...],
@@ -42,6 +46,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     tokens: bool,
+    workers: int,
     config: Path | None,
 ) -> int:
     """Serves these endpoints, or all endpoints, including those that are made later. Each version of a model answers in
@@ -70,7 +75,7 @@ def command(
             f"`headrace serve` needs the library `{error.name}`", hint="pip install 'headrace[serve]'"
         ) from error
     listening = serving.Listening(port, host, tls_cert, tls_key)
-    serving.serve(found, endpoints, listening, _say, with_tokens=tokens)
+    serving.serve(found, endpoints, listening, _say, with_tokens=tokens, workers=workers)
     return 0
 
 

@@ -132,11 +132,17 @@ def test_a_label_that_is_sent_again_changes_no_label(rows: list[Row], withdrawn:
         ([True, False], pa.bool_(), [True, False]),
         (["late", "1"], pa.string(), ["late", "1"]),
         (["late", 1], pa.string(), ['"late"', "1"]),
-        ([True, 1], pa.string(), ["true", "1"]),
+        (["1", 1], pa.string(), ['"1"', "1"]),
+        (["late", True], pa.string(), ['"late"', "true"]),
+        ([True, 0], pa.int64(), [1, 0]),
+        ([True, 2.5], pa.float64(), [1.0, 2.5]),
+        ([False, 2**64], pa.float64(), [0.0, 2.0**64]),
     ],
     ids=str,
 )
-def test_labels_of_one_type_are_a_column_of_this_type(labels: list[Any], kind: pa.DataType, values: list[Any]) -> None:
+def test_the_column_of_labels_has_the_type_that_holds_all_of_them(
+    labels: list[Any], kind: pa.DataType, values: list[Any]
+) -> None:
     table = table_of(IDS[:2], [text_of(each) for each in labels], source="x", at=1.0)
     column = joined(pa.table({"id": [*IDS[:2], "more"]}), table, {}).column("label")
     assert column.type == kind

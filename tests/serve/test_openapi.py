@@ -74,11 +74,16 @@ def is_taken(records: Records, body: Any) -> bool:
     return True
 
 
-@given(STRICT, st.lists(RECORD, max_size=3), st.sets(st.sampled_from([column.name for column in COLUMNS[:6]])))
+@given(
+    STRICT,
+    st.lists(RECORD, max_size=3),
+    st.sets(st.sampled_from([column.name for column in COLUMNS[:6]])),
+    st.sampled_from([None, "int8", "$ref", "other"]),
+)
 def test_a_body_fits_its_schema_if_and_only_if_it_is_taken(
-    strictness: Strictness, rows: list[dict[str, Any]], left_out: set[str]
+    strictness: Strictness, rows: list[dict[str, Any]], left_out: set[str], key: str | None
 ) -> None:
-    records = Records(COLUMNS[:6], strictness, most=2)
+    records = Records(COLUMNS[:6], strictness, most=2, key=key)
     body = {"records": [{name: value for name, value in row.items() if name not in left_out} for row in rows]}
     schema = body_schema(records)
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -204,8 +204,10 @@ def joined(predictions: pa.Table, labels: pa.Table, withdrawn: Mapping[str, floa
     They are null for a prediction without a label.
 
     If a prediction has several labels, the last one in `labels` that isn't withdrawn is used. `withdrawn` has a time
-    (Unix seconds) for some sources: all labels of the source up to this time are withdrawn. If all labels are numbers,
-    all texts or all booleans, the column `label` has that type. Otherwise it has texts in JSON.
+    (Unix seconds) for some sources: all labels of the source up to this time are withdrawn.
+
+    If all labels are booleans, all numbers or all texts, the column `label` has that type. If some are booleans and
+    some numbers, it has numbers: 1 is true, and 0 is false. If some are texts and some aren't, it has texts in JSON.
     """
     last = _last(labels.filter(pc.invert(_is_withdrawn(labels, withdrawn))))
     found = last.take(pc.index_in(predictions.column("id"), value_set=last.column("id").combine_chunks()))
@@ -263,7 +265,7 @@ def _same_as_next(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return labels in JSON as a column of their type. If the labels are of several types, return `texts` unchanged."""
+    """Return labels in JSON as a column of the type that holds all of them (see `joined`)."""
     distinct = texts.unique().drop_null()
     try:
         values: Sequence[Label] = [_decode(each) for each in distinct.to_pylist()]
@@ -272,14 +274,17 @@ def _typed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     kind = _KINDS.get(frozenset(map(type, values)))
     if kind is None:
         return texts
-    column = pa.array(map(float, values) if kind == pa.float64() else values, kind)
+    number = _NUMBERS.get(kind)
+    column = pa.array(map(number, values) if number else values, kind)
     return column.take(pc.index_in(texts, value_set=distinct))
 
 
 _KINDS: dict[frozenset[type], pa.DataType] = {
     frozenset({bool}): pa.bool_(),
-    frozenset({int}): pa.int64(),
-    frozenset({float}): pa.float64(),
-    frozenset({int, float}): pa.float64(),
     frozenset({str}): pa.string(),
+    **{frozenset({int, *others}): pa.int64() for others in ([], [bool])},
+    **{frozenset({float, *others}): pa.float64() for others in ([], [int], [bool], [int, bool])},
 }
+"""The types of labels -> the type of their column. Other labels are texts and something else: their column has texts in
+JSON, in which the text "1" and the number 1 differ."""
+_NUMBERS: dict[pa.DataType, type[int | float]] = {pa.int64(): int, pa.float64(): float}

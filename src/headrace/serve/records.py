@@ -102,28 +102,29 @@ class Records:
         self._beside = tuple(name for name in beside if name is not None and name not in self._types)
         self._types |= {name: beside[name] for name in self._beside}
         self._categories = {each.name: frozenset(each.categories) for each in takes if each.categories is not None}
-        may_lack, may_be_null = strictness.missing == "take", "take" in (strictness.missing, strictness.null)
-        told = {column.name: _told(column, strictness, may_be_null=may_be_null) for column in takes}
+        free = self._types.keys() - {key, time}  # a record always tells its key and its time
+        may_lack = free if strictness.missing == "take" else set()
+        may_be_null = free if "take" in (strictness.missing, strictness.null) else set()
+        strict: dict[str, Any] = {"forbid_unknown_fields": strictness.unknown == "refuse"}
+        told = {column.name: _told(column, strictness, may_be_null=column.name in may_be_null) for column in takes}
         fields = [
             # The attributes are numbered, since a column's name may be any text.
             (
                 f"f{place}",
-                Annotated[kind | None if may_be_null else kind, told.get(name, Meta())],
-                msgspec.field(name=name, **({"default": None} if may_lack else {})),
+                Annotated[kind | None if name in may_be_null else kind, told.get(name, Meta())],
+                msgspec.field(name=name, **({"default": None} if name in may_lack else {})),
             )
             for place, (name, kind) in enumerate(self._types.items())
         ]
-        record: Any = msgspec.defstruct(
-            "Record", fields, frozen=True, gc=False, forbid_unknown_fields=strictness.unknown == "refuse"
-        )
+        record: Any = msgspec.defstruct("Record", fields, frozen=True, gc=False, kw_only=True, **strict)
         self._columns: Any = msgspec.defstruct(
             "Columns",
             [
-                (f"f{place}", _list_of(kind, may_be_null=may_be_null), msgspec.field(name=name))
+                (f"f{place}", _list_of(kind, may_be_null=name in may_be_null), msgspec.field(name=name))
                 for place, (name, kind) in enumerate(self._types.items())
             ],
             gc=False,
-            forbid_unknown_fields=strictness.unknown == "refuse",
+            **strict,
         )
         body: Any = msgspec.defstruct(
             "Body",
@@ -199,7 +200,8 @@ class Records:
         """
         given = dict(columns)
         if self._manners.missing == "take":
-            given |= {name: [None] * count for name in self._types if name not in columns}
+            absent = self._types.keys() - columns.keys() - {self.key, self._time}
+            given |= {name: [None] * count for name in absent}
         try:
             found = msgspec.convert(given, self._columns, strict=True, builtin_types=())
         except (msgspec.ValidationError, ValueError) as error:

@@ -44,6 +44,22 @@ for value in (table, table["a"], table.to_batches()[0], (each for each in table.
 print(*(each for each in sys.argv[2:] if each in sys.modules))
 """
 
+ESTIMATOR = """
+import sys
+from pathlib import Path
+for name in ("torch", "cupy", "dask"):
+    Path(sys.argv[1], name + ".py").write_text(f"raise SystemExit('{name} was imported')")
+sys.path.insert(0, sys.argv[1])
+from sklearn.linear_model import LinearRegression
+from headrace.codec.codecs import Codecs
+from headrace.store.folder.folder import FolderStore
+store, codecs = FolderStore(sys.argv[1]), Codecs()
+fitted = LinearRegression().fit([[1.0], [2.0]], [1.0, 2.0])
+assert codecs.load(codecs.save(fitted, store), store).coef_ == fitted.coef_
+import skops.io._trusted_types
+print(len(skops.io._trusted_types.SKLEARN_ESTIMATOR_TYPE_NAMES) > 100, None in sys.modules.values())
+"""
+
 
 def loaded(script: str, folder: Path, names: tuple[str, ...]) -> list[str]:
     done = subprocess.run(
@@ -106,3 +122,8 @@ def test_equal_values_are_the_same_artifact_in_every_process(seed: str, tmp_path
     exec(VALUES, names)
     here = [Codecs().save(each, FolderStore(tmp_path)).identity for each in names["values"]]
     assert done.stdout.split("\n")[:-1] == here
+
+
+def test_an_estimator_loads_no_other_library_that_scikit_learn_has_an_adapter_for(tmp_path: Path) -> None:
+    pytest.importorskip("skops", reason="skops, in whose format estimators are kept, is not installed")
+    assert loaded(ESTIMATOR, tmp_path, ()) == ["True", "False"]

@@ -99,6 +99,27 @@ def test_a_traceback_from_a_notebook_has_its_lines(project: Project) -> None:
     assert 'File "In[1]", line ' in shown.out
 
 
+def test_a_magic_in_a_stage_is_an_error_that_names_the_stage(project: Project) -> None:
+    used = "@hr.stage\ndef counts() -> int:\n    names = !ls\n    return len(names)\n"
+    kept = "shell = get_ipython()\n\n@hr.stage\ndef keeps() -> int:\n    return len(str(shell))\n"
+    flows = "".join(f"@hr.pipeline\ndef of_{name}() -> None:\n    {name}()\n\n" for name in ("counts", "keeps"))
+    *_, by_magic, by_value, outside = play(
+        project.root,
+        CODE,
+        used,
+        kept,
+        flows,
+        "of_counts.run()",
+        "of_keeps.run()",
+        "names = !echo 3\nflow.run(int(names[0]))",
+    )
+    told = "uses a magic, such as `%time` or `!ls`, or calls `get_ipython()`: workers have no IPython shell"
+    assert by_magic[-1]["evalue"] == f"`counts` {told}"
+    assert by_value[-1]["evalue"] == f"the pipeline {told}"
+    assert "hint: use Python instead" in "".join(by_magic[-1]["traceback"])
+    assert "ename" not in outside[-1]
+
+
 def test_an_error_in_a_notebook_names_the_cell(project: Project) -> None:
     body = "@hr.pipeline\ndef broken() -> None:\n    1 / 0\n\n@hr.pipeline\ndef wrong() -> None:\n    numbers(n=[])\n"
     *_, in_body, in_call, in_stage = play(project.root, CODE, body, "broken.run()", "wrong.run()", "failing.run()")

@@ -43,7 +43,7 @@ def notebook_files(pipeline: PipelineFunction[Any], root: Path) -> dict[str, byt
     or data.
 
     Raises:
-        ProjectError: the pipeline uses an object that can't be sent to another process.
+        ProjectError: the pipeline uses an object that can't be sent to another process, such as IPython's shell.
     """
     scope = pipeline.function.__globals__
     cells = _Cells(Project([root], extra_sources=_executed()), scope)
@@ -53,6 +53,8 @@ def notebook_files(pipeline: PipelineFunction[Any], root: Path) -> dict[str, byt
         pickler = _Pickler(pickled)
         try:
             pickler.dump((pipeline, beside))
+        except ProjectError:
+            raise
         except Exception as error:  # pickling runs code of the objects that it reaches
             raise ProjectError(
                 f"pipeline `{pipeline.name}` reaches something that can't be sent to a worker: {error}",
@@ -250,10 +252,17 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
         self.codes: list[CodeType] = []
+        self._shell = shell()
         self._classes: list[type] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return how to pickle an object. Python's `pickle` calls this method, under this name, for each object."""
+        """Return how to pickle an object. Python's `pickle` calls this method, under this name, for each object.
+
+        Raises:
+            ProjectError: the object is IPython's shell.
+        """
+        if obj is self._shell and obj is not None:
+            raise self._shell_reached()
         if is_a(obj, CodeType):
             self.codes.append(obj)
         elif is_a(obj, type) and obj.__module__ == "__main__":
@@ -269,6 +278,15 @@ class _Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]  # cloudpickle h
         elif is_a(obj, FunctionType) and obj.__globals__.get("__name__") == _IPYTHON and obj.__qualname__ == "open":
             return getattr, (io, "open")
         return super().reducer_override(obj)
+
+    def _shell_reached(self) -> ProjectError:
+        users = (code for code in reversed(self.codes) if "get_ipython" in code.co_names)
+        user = next((f"`{code.co_qualname}`" for code in users), "the pipeline")
+        return ProjectError(
+            f"{user} uses a magic, such as `%time` or `!ls`, or calls `get_ipython()`: workers have no IPython shell",
+            hint="use Python instead, such as `subprocess.run`; or call the magic in a cell outside of stages, and pass"
+            " its result as an argument",
+        )
 
     def classes_without_code(self) -> list[type]:
         """Return the notebook's classes that were pickled and have no functions. Such a class has no code that leads to

@@ -7,10 +7,12 @@ answers: on one core, this says how many requests it could answer in a second.
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ SERVER_CORE, CLIENT_CORE = 0, 1
 CLIENTS, BULK_CLIENTS, BULK_ROWS = 16, 4, 1_000
 TURN_S, ARRIVALS_S, WARM_S = 2.0, 5.0, 1.0
 OF_FASTAPI, OF_CONSTANT = 0.5, 1.7
+WORKERS, OF_WORKERS = 2, 1.1
 OF_CALL, BEYOND_S = 1.5, 0.003
 BULK_RATE = 0.8
 PROMOTE_S, PROMOTED, REQUESTS = 1.0, 6, 10_000
@@ -97,6 +100,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
     costs = _costs(place, files, rounds)
     yield from _of_costs(costs)
     top = median(cost.rate for cost in costs["headrace"])
+    yield _workers(place, files, rounds)
     yield _at_half(place, files, top, rounds)
     yield _bulk(place, files, rounds)
     headrace(["run", "one.py:trial"], place)
@@ -157,6 +161,41 @@ def _of_costs(costs: Mapping[str, list[Cost]]) -> Iterator[Row]:
             floor_is=what,
             note=f"requests in a second: {rates}; LitServe's cpu is {amount(cpu_s['litserve'], 's')}",
         )
+
+
+def _workers(place: Path, files: Mapping[str, Path], rounds: int) -> Row:
+    """Measure a server with several web workers, and one with one, on the same core."""
+    with (
+        serving(place, "delays") as one,
+        serving(place, "delays", "--workers", f"{WORKERS}") as several,
+    ):
+        sides = {"one": lambda: _closed(one, files["json"]), "several": lambda: _closed(several, files["json"])}
+        for ask in sides.values():
+            ask()
+        turns = in_turns(rounds, sides)
+        answered = _answered(several)
+    alone = median(cost.cpu_s for cost in turns["one"])
+    return Row(
+        what=f"serve: cpu of an answer with {WORKERS} web workers, logistic regression, {CLIENTS} clients",
+        measured=median(cost.cpu_s for cost in turns["several"]),
+        floor=alone,
+        bar=OF_WORKERS * alone,
+        bar_is=f"{OF_WORKERS:g} x the floor",
+        floor_is="the same with one",
+        note=f"the web workers answered {' and '.join(f'{each:.0%}' for each in answered)} of the requests",
+    )
+
+
+def _answered(server: tuple[int, Process]) -> list[float]:
+    """Return which share of the requests each web worker has answered."""
+    port, process = server
+    for each in process.all():
+        each.resume()
+    with urllib.request.urlopen(f"http://localhost:{port}/metrics") as answer:
+        counts = re.findall(
+            r'^headrace_predictions_total\{.*worker="\d+"\} (\d+)$', answer.read().decode(), re.MULTILINE
+        )
+    return [int(each) / sum(map(int, counts)) for each in counts]
 
 
 # -- how long an answer takes -------------------------------------------------------------------------------------
@@ -339,10 +378,10 @@ def _cold(place: Path, files: Mapping[str, Path], rounds: int) -> Row:
 
 
 @contextmanager
-def serving(place: Path, name: str) -> Iterator[tuple[int, Process]]:
+def serving(place: Path, name: str, *more: str) -> Iterator[tuple[int, Process]]:
     """Run our server on its core, and yield its port once it is ready."""
     port = _free_port()
-    words = [HEADRACE, "serve", name, "--port", str(port)]
+    words = [HEADRACE, "serve", name, "--port", str(port), *more]
     with started(words, port, "/ready", core=SERVER_CORE, folder=place) as process:
         yield port, process
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+from msgspec.structs import replace
+
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.predictions import record
 from headrace.ledger.records import PredictionPartRecord
 from headrace.ledger.standing import intents
 from headrace.ledger.standing.tables import BY_TABLE
+from headrace.ledger.upkeep import old_parts
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.endpoint import Part
 from headrace.spec.intent import Tell, numbered
@@ -46,6 +49,36 @@ def test_a_segment_that_is_sealed_again_is_left_out(address: str) -> None:
         record(ledger, [part(1), part(2)])
         record(ledger, [part(1), part(2)])
         assert [(row.number, row.segment) for row in stored(ledger)] == [(1, 1), (2, 2)]
+
+
+class Rules:
+    """The endpoint `delays` keeps its predictions for 100 seconds, and others forever."""
+
+    def seconds(self, endpoint: str) -> float | None:
+        return 100.0 if endpoint == "delays" else None
+
+    def empty(self, *, is_labels: bool) -> Ref:
+        return replace(part(0).out, digest=digest(f"empty {is_labels}"))
+
+
+def test_old_parts_are_forgotten_and_their_numbers_are_not_given_again(address: str) -> None:
+    with open_ledger(address) as ledger, closing(ledger.connect()) as db:
+        every = [replace(part(number), last=float(number)) for number in (1, 2, 3)]
+        record(ledger, [*every, part(1, "other")], every[:2])
+        told = old_parts.forget(db, Rules(), 102.5, dry_run=True)
+        assert [(row.number, row.count) for row in stored(ledger)] == [(1, 2), (2, 2), (3, 2), (1, 2)]
+        found = old_parts.forget(db, Rules(), 102.5, dry_run=False)
+        assert found == told
+        assert found.logs == (old_parts.OldLog(endpoint="delays", predictions=4, labels=4, parts=4),)
+        assert {decode_ref(out) for out in found.outs} == {each.out for each in every[:2]}
+        assert [(row.endpoint, row.number) for row in stored(ledger)] == [("delays", 3), ("other", 1)]
+        (labels,) = stored(ledger, "label_parts")
+        assert (labels.number, labels.count, decode_ref(labels.out)) == (2, 0, Rules().empty(is_labels=True))
+        assert old_parts.forget(db, Rules(), 102.5, dry_run=False).logs == ()
+        assert old_parts.forget(db, Rules(), 1_000.0, dry_run=False).logs[0].predictions == 2
+        record(ledger, [part(4)], [part(4)])
+        assert [(row.number, row.count) for row in stored(ledger)] == [(3, 0), (4, 2), (1, 2)]
+        assert [(row.number, row.count) for row in stored(ledger, "label_parts")] == [(2, 0), (3, 2)]
 
 
 def test_labels_are_numbered_apart_from_predictions(address: str) -> None:

@@ -105,14 +105,15 @@ def erased(db: Database) -> frozenset[Generation]:
     return frozenset((row.digest, row.nonce) for row in erased_rows(db))
 
 
-def needed(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
+def needed(db: Database, runs: Sequence[RunRecord], leaving: Container[bytes] = ()) -> Iterator[Naming]:
     """Yield all generations that must be kept as long as these runs are kept: generations that the runs name, that the
-    runs' reusable results need, or that standing tables keep. Erased generations are left out."""
+    runs' reusable results need, or that standing tables keep. Erased generations are left out, and so are the encoded
+    artifacts `leaving` of rows of standing tables that will be deleted."""
     gone = erased(db)
-    return (naming for naming in _named(db, runs) if naming[:2] not in gone)
+    return (naming for naming in _named(db, runs, leaving) if naming[:2] not in gone)
 
 
-def _named(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
+def _named(db: Database, runs: Sequence[RunRecord], leaving: Container[bytes]) -> Iterator[Naming]:
     for run in runs:
         yield from of_run(db, run.number)
     numbers = {run.number for run in runs}
@@ -120,7 +121,8 @@ def _named(db: Database, runs: Sequence[RunRecord]) -> Iterator[Naming]:
         if result.unusable is None and result.run in numbers:
             yield from of_output(result.run, result.out)
     for out in standing(db):
-        yield from of_output(STANDING, out)
+        if out not in leaving:
+            yield from of_output(STANDING, out)
 
 
 def standing(db: Database) -> Iterator[bytes]:

@@ -77,6 +77,13 @@ class ServeSection(Section, frozen=True):
             "answer without ids."
         ),
     ] = "refuse"
+    keep: Annotated[
+        str | float | None,
+        Meta(
+            description='How long predictions and labels are kept: seconds, or text such as "90d". `headrace gc` '
+            "deletes older ones. By default they are kept forever."
+        ),
+    ] = None
 
 
 class EndpointSection(Section, frozen=True):
@@ -95,3 +102,4 @@ class EndpointSection(Section, frozen=True):
     when_log_fails: Annotated[
         Literal["refuse", "answer"] | None, Meta(description="As in `[serve]`, for this endpoint.")
     ] = None
+    keep: Annotated[str | float | None, Meta(description="As in `[serve]`, for this endpoint.")] = None

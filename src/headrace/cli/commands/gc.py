@@ -40,6 +40,7 @@ def command(
 ) -> int:
     """Deletes blobs that no run needs and that are more than an hour old. Runs are forgotten only if one of the
     `--keep` options, or `[gc]` in headrace.toml, says so. With several rules, a run is kept if any of them keeps it.
+    Predictions are forgotten only if the setting `keep` of their endpoint says so.
     """
     loaded = project.load(overlay=config)
     rules = kept(
@@ -67,6 +68,9 @@ def _say(collected: Collected) -> None:
         say(f"{'would forget' if collected.dry_run else 'forgot'} {count_text(len(collected.runs), 'run')}")
         for run, why in collected.why.items() if collected.dry_run else ():
             say(f"    {run}: {why}", "dim")
+    for log in collected.logs:
+        what = f"{count_text(log.predictions, 'prediction')} and {count_text(log.labels, 'label')}"
+        say(f"{'would forget' if collected.dry_run else 'forgot'} {what} of endpoint `{log.endpoint}`")
     if collected.later_bytes:
         tell(f"the next `headrace gc` deletes {bytes_text(collected.later_bytes)} more: a run is active now")
     if collected.young_bytes:

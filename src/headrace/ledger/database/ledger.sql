@@ -1080,6 +1080,15 @@ SELECT number, out FROM prediction_parts WHERE endpoint = :endpoint AND number >
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since ORDER BY number
 
+--- prediction_parts_before
+-- The parts of an endpoint whose newest prediction is older than a time, in the order in which they were added.
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge ORDER BY number
+
+--- forget_prediction_parts
+-- Deletes these parts, except the newest part of the endpoint: its number must not be given again.
+DELETE FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge
+    AND number < (SELECT max(number) FROM prediction_parts WHERE endpoint = :endpoint)
+
 --- add_label_part
 -- A part with labels under the next number, unless its segment is there already.
 INSERT INTO label_parts (endpoint, writer, segment, out, count, first, last, at, number)
@@ -1116,6 +1125,15 @@ SELECT * FROM label_parts WHERE endpoint = :endpoint AND writer = :writer AND se
 --- label_parts_of
 -- The parts of an endpoint with labels, in the order in which they were added.
 SELECT * FROM label_parts WHERE endpoint = :endpoint ORDER BY number
+
+--- label_parts_before
+-- The parts of an endpoint whose newest label is older than a time, in the order in which they were added.
+SELECT * FROM label_parts WHERE endpoint = :endpoint AND last < :edge ORDER BY number
+
+--- forget_label_parts
+-- Deletes these parts, except the newest one with labels of the endpoint, as in `forget_prediction_parts`.
+DELETE FROM label_parts WHERE endpoint = :endpoint AND last < :edge
+    AND number < (SELECT max(number) FROM label_parts WHERE endpoint = :endpoint)
 
 --- label_logs
 -- How many labels the ledger has of each endpoint.

@@ -7,8 +7,10 @@ from collections.abc import Container, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from headrace.ledger import generations
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.records import RunRecord
+from headrace.ledger.upkeep.old_parts import OldLog, OldParts
 from headrace.ledger.upkeep.retention import Past
 from headrace.store.blob import Found
 
@@ -54,7 +56,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     `later_bytes`, the size of blobs that this pass only marked. `young_bytes` is the size of blobs that no run names
     but that are too young to delete. `runs` lists the forgotten runs, and `why` the reason for each. `blobs` lists the
     first of the deleted blobs. `held` lists the runs in progress: while one is, unnamed blobs that it may name later
-    are kept.
+    are kept. `logs` lists what was forgotten of prediction logs.
     """
 
     runs: tuple[str, ...]
@@ -67,6 +69,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     later_bytes: int
     young_bytes: int
     held: tuple[Held, ...]
+    logs: tuple[OldLog, ...]
     dry_run: bool
 
 
@@ -87,7 +90,8 @@ class Pass(Struct, kw_only=True):
     """The state of a pass of the garbage collector: the facts that its decisions need, and what it has found to delete
     so far.
 
-    `lost` holds the generations that forgotten runs named. `spilled` holds the generations named by workers' reports
+    `lost` holds the generations that forgotten runs named, and those of the forgotten parts `old` of prediction logs.
+    `spilled` holds the generations named by workers' reports
     that no driver has read yet. `erased` holds the generations whose bytes were erased, so that no store is allowed to
     have them. `edge` is a time by the clock of the store that is being listed: unnamed blobs that are newer than this
     time are kept.
@@ -101,6 +105,7 @@ class Pass(Struct, kw_only=True):
     runs: Sequence[RunRecord] = ()
     ids: Mapping[int, str] = {}
     forgotten: Sequence[Past] = ()
+    old: OldParts = OldParts()
     out: tuple[Out, ...] = ()
     ahead: dict[str, float] = {}
     bundles: Container[str] = ()
@@ -114,6 +119,11 @@ class Pass(Struct, kw_only=True):
     bytes: int = 0
     later: int = 0
     young: int = 0
+
+    def forget_logs(self, old: OldParts) -> None:
+        """Note the forgotten parts of prediction logs."""
+        self.old = old
+        self.lost.add(naming for out in old.outs for naming in generations.of_output(generations.STANDING, out))
 
     def takes(self, blob: Found, region: str) -> bool:
         """Return whether to delete a blob, and record the decision."""
@@ -144,9 +154,11 @@ class Pass(Struct, kw_only=True):
             kind = reason = "erased, with the person whom it was about"
         elif equal is not None:
             kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
+        elif had_names and (named := self.lost.runs(blob.digest, blob.nonce)) == [generations.STANDING]:
+            kind = reason = "of a prediction log, and older than its endpoint keeps it"
         elif had_names:
             kind = "only runs that are forgotten named it"
-            runs = [self.ids[number] for number in self.lost.runs(blob.digest, blob.nonce)[:3]]
+            runs = [self.ids[number] for number in named if number != generations.STANDING][:3]
             reason = f"{kind}: {', '.join(f'`{run}`' for run in runs)}"
         else:
             kind = reason = "no run names it"
@@ -170,5 +182,6 @@ class Pass(Struct, kw_only=True):
             later_bytes=self.later,
             young_bytes=self.young,
             held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
+            logs=self.old.logs,
             dry_run=self.dry_run,
         )

@@ -6,7 +6,8 @@
 A blob that no row names is deleted when it is older than a grace time, and older than every run with an attempt in
 progress. The second condition is needed because an output that a worker has stored but not yet reported has no row. If
 there is a rule for keeping runs, the runs that it doesn't keep are forgotten first. Only ended runs are forgotten, each
-under its lease. Equal generations that several runs name are merged into one.
+under its lease. Then the parts of prediction logs that are too old are forgotten. Equal generations that several runs
+name are merged into one.
 
 A blob's age is measured by the clock of its store, since the clocks of drivers and of the collector may be a day apart.
 A run's age is the age of its bundle in that store, since nothing of the run is older. If the store lacks the bundle,
@@ -42,9 +43,10 @@ from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
 from headrace.ledger.standing.tables import STANDING
-from headrace.ledger.upkeep import merge
+from headrace.ledger.upkeep import merge, old_parts
 from headrace.ledger.upkeep.garbage import Collected, Held, Out, Pass
 from headrace.ledger.upkeep.heirs import Heirs
+from headrace.ledger.upkeep.old_parts import LogRules, OldParts
 from headrace.ledger.upkeep.retention import Keep, Past, past
 from headrace.store.store import Store
 
@@ -88,16 +90,22 @@ class Collector:
         self._exits.close()
 
     def collect(
-        self, keep: Keep | None = None, *, grace_s: float | None = None, now: float, dry_run: bool = False
+        self,
+        keep: Keep | None = None,
+        *,
+        logs: LogRules | None = None,
+        grace_s: float | None = None,
+        now: float,
+        dry_run: bool = False,
     ) -> Collected:
-        """Forget the runs that `keep` doesn't keep at the time `now`, then delete the blobs that no run names. A dry
-        run changes nothing."""
+        """Forget the runs that `keep` doesn't keep at the time `now`, and what `logs` doesn't keep of prediction logs;
+        then delete the blobs that no run names. A dry run changes nothing."""
         with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
             pass_ = Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
             clocks = {region: _now(store) for region, store in self._stores.items()}
             if not dry_run:
                 self._leases.tidy()
-            self._look(pass_, keep or Keep(), now)
+            self._look(pass_, keep or Keep(), logs, now)
             grace_s = GRACE_S if grace_s is None else grace_s
             for region, store in self._stores.items():
                 pass_.edge = self._edge(pass_, store, clocks[region], grace_s)
@@ -109,14 +117,16 @@ class Collector:
                     self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
 
-    def _look(self, pass_: Pass, keep: Keep, now: float) -> None:
-        """Forget runs and merge equal generations; then read which generations are still named. The drivers are listed
-        after the rows are deleted: so a driver that saw a row before its deletion is in the list."""
+    def _look(self, pass_: Pass, keep: Keep, logs: LogRules | None, now: float) -> None:
+        """Forget runs and parts of logs, and merge equal generations; then read which generations are still named. The
+        drivers are listed after the rows are deleted: so a driver that saw a row before its deletion is in the list."""
         with self._db.snapshot():
             before = records.runs(self._db)
             keep = replace(keep, pinned=keep.pinned | generations.pinned(self._db))
         pass_.forgotten = self._forget_past(pass_, before, past(before, keep, now))
         gone = {each.run.number for each in pass_.forgotten}
+        old = OldParts() if logs is None else old_parts.forget(self._db, logs, now, dry_run=pass_.dry_run)
+        pass_.forget_logs(old)
         drivers = set(self._drivers())
         # Reports in progress are read before the rows: a report may become a row meanwhile, and must not be missed.
         pass_.out = self._out([run for run in before if run.number not in gone], drivers)
@@ -125,7 +135,8 @@ class Collector:
         with self._db.snapshot():
             pass_.runs = records.runs(self._db)
             kept = [run for run in pass_.runs if run.number not in gone]
-            pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
+            leaving = old.outs if pass_.dry_run else ()
+            pass_.needed.add(beating(self._lease, generations.needed(self._db, kept, leaving)))
         if self._merge(pass_, kept) and not pass_.dry_run:  # the names that were read are out of date
             drivers |= set(self._drivers())
             pass_.needed.clear()

@@ -8,6 +8,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from headrace.backends.processes.orphans import end_leftovers
+from headrace.codec.codecs import Codecs
 from headrace.errors import ConfigError, LedgerDamaged
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
@@ -15,8 +16,11 @@ from headrace.ledger.upkeep.garbage import Collected
 from headrace.ledger.upkeep.gc import Collector
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.ledger.upkeep.retention import Keep
+from headrace.models.labels import LABELS
+from headrace.models.predicted import none
 from headrace.project.project import LEDGER, STORE, Project
-from headrace.project.state import ledger_is_shared, ledger_path, open_ledger, stores, views
+from headrace.project.state import ledger_is_shared, ledger_path, open_ledger, open_store, stores, views
+from headrace.spec.artifact import Ref
 from headrace.spec.duration import seconds
 from headrace.store.store import Store
 
@@ -30,20 +34,37 @@ YOUNG_S = 3600.0
 def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     """Delete blobs that no run names, and return what was deleted.
 
-    If `keep` has rules, the runs that no rule keeps are deleted first, with their printed output. With `dry_run`,
-    nothing is deleted.
+    If `keep` has rules, the runs that no rule keeps are deleted first, with their printed output. Predictions that are
+    older than their endpoint's setting `keep` are deleted too. With `dry_run`, nothing is deleted.
 
     Raises:
         LedgerError: another collector is running.
         ConfigError: the store belongs to another ledger.
+        DefinitionError: a setting `keep` is no time.
     """
     _check_owner(project)
     found_stores = stores(project)
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
-        collected = collector.collect(keep, now=ledger.now(), dry_run=dry_run)
+        collected = collector.collect(keep, logs=_LogRules(project), now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(collected.runs))
     return collected
+
+
+class _LogRules:
+    """The settings `keep` of `[serve]` and `[endpoint.NAME]`."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def seconds(self, endpoint: str) -> float | None:
+        """Return how many seconds the endpoint's predictions and labels are kept, or None if they are kept forever."""
+        keep = self._project.config.of_endpoint(endpoint).keep
+        return None if keep is None else seconds(keep, name="keep")
+
+    def empty(self, *, is_labels: bool) -> Ref:
+        """Store the table of a part without predictions, or without labels, and return it."""
+        return Codecs().save(LABELS.empty_table() if is_labels else none(), open_store(self._project))
 
 
 def _check_owner(project: Project) -> None:

@@ -1,0 +1,110 @@
+"""Forgets the parts of prediction logs that are older than their endpoint keeps them.
+
+A part is forgotten as a whole, when its newest prediction (or label) is old. The newest part of an endpoint keeps its
+row, but gets an empty table: parts are numbered, cursors remember numbers, and so no number may be given again.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from headrace.ledger import parts
+from headrace.ledger.database.database import Database, Unmet
+from headrace.ledger.records import PREDICTION_LOGS, PREDICTION_PARTS, PredictionPartRecord
+from headrace.spec.artifact import Ref
+
+_encode_ref = msgspec.msgpack.Encoder().encode
+
+
+class LogRules(Protocol):
+    """How long the predictions of endpoints are kept."""
+
+    def seconds(self, endpoint: str) -> float | None:
+        """Return how many seconds the endpoint's predictions and labels are kept, or None if they are kept forever."""
+        ...
+
+    def empty(self, *, is_labels: bool) -> Ref:
+        """Store the table of a part without predictions, or without labels, and return it."""
+        ...
+
+
+class OldLog(Struct, frozen=True, kw_only=True):
+    """What was forgotten of an endpoint's log: how many predictions and labels, and the number of their parts."""
+
+    endpoint: str
+    predictions: int
+    labels: int
+    parts: int
+
+
+class OldParts(Struct, frozen=True, kw_only=True):
+    """What was forgotten of all logs, and the encoded tables that the forgotten parts named."""
+
+    logs: tuple[OldLog, ...] = ()
+    outs: frozenset[bytes] = frozenset()
+
+
+def forget(db: Database, rules: LogRules, now: float, *, dry_run: bool) -> OldParts:
+    """Forget the parts that are too old at the time `now`, and return what they were. A dry run changes nothing."""
+    logs, outs = list[OldLog](), set[bytes]()
+    for endpoint in sorted(_endpoints(db)):
+        keep_s = rules.seconds(endpoint)
+        if keep_s is None:
+            continue
+        predictions = _old(db, rules, endpoint, now - keep_s, is_labels=False, dry_run=dry_run)
+        labels = _old(db, rules, endpoint, now - keep_s, is_labels=True, dry_run=dry_run)
+        if predictions or labels:
+            counts = (sum(part.count for part in each) for each in (predictions, labels))
+            logs.append(
+                OldLog(
+                    endpoint=endpoint,
+                    predictions=next(counts),
+                    labels=next(counts),
+                    parts=len(predictions) + len(labels),
+                )
+            )
+            outs |= {part.out for part in (*predictions, *labels)}
+    return OldParts(logs=tuple(logs), outs=frozenset(outs))
+
+
+def _endpoints(db: Database) -> set[str]:
+    """Return the endpoints that have parts."""
+    statements = db.sql.PREDICTION_LOGS, db.sql.LABEL_LOGS
+    return {row.endpoint for statement in statements for row in PREDICTION_LOGS.read(db.execute(statement))}
+
+
+def _old(
+    db: Database, rules: LogRules, endpoint: str, edge: float, *, is_labels: bool, dry_run: bool
+) -> list[PredictionPartRecord]:
+    """Forget the parts of an endpoint with labels, or those with predictions. Return them."""
+    before = db.sql.LABEL_PARTS_BEFORE if is_labels else db.sql.PREDICTION_PARTS_BEFORE
+    if dry_run:
+        found = list(PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))))
+    else:
+        found = db.atomically(partial(_forget, db, endpoint, edge, is_labels=is_labels))
+        for left in PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))):
+            if left.count:
+                with suppress(Unmet):  # it was changed meanwhile: the next pass finds it again
+                    _empty(db, left, rules.empty(is_labels=is_labels), is_labels=is_labels)
+    return [part for part in found if part.count]
+
+
+def _forget(db: Database, endpoint: str, edge: float, *, is_labels: bool) -> list[PredictionPartRecord]:
+    parts.lock(db)
+    before = db.sql.LABEL_PARTS_BEFORE if is_labels else db.sql.PREDICTION_PARTS_BEFORE
+    found = list(PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))))
+    deletes = db.sql.FORGET_LABEL_PARTS if is_labels else db.sql.FORGET_PREDICTION_PARTS
+    db.execute(deletes, (endpoint, edge, endpoint))
+    return found
+
+
+def _empty(db: Database, part: PredictionPartRecord, out: Ref, *, is_labels: bool) -> None:
+    values = {**asdict(part), "was": part.out, "out": _encode_ref(out), "count": 0}
+    name = "REWRITE_LABEL_PART" if is_labels else "REWRITE_PREDICTION_PART"
+    db.atomically(lambda: db.require(getattr(db.sql, name), db.sql.values(name, values)))

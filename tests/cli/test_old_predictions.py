@@ -1,0 +1,115 @@
+"""`headrace gc` forgets the predictions that are older than their endpoint keeps them, and their labels."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.project import project
+from tests.cli.conftest import Shell
+from tests.cli.test_labels import feedback, log
+from tests.cli.test_predictions import WATCH, watched
+from tests.serve.predictions.samples import answered
+
+SETTINGS = '[endpoint.delays]\nkeep = "90d"\n'
+DAY_S = 86_400.0
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """A project whose endpoint `delays` keeps predictions for 90 days, and whose other endpoints keep them forever."""
+    shell = Shell(tmp_path)
+    shell.write("headrace.toml", SETTINGS)
+    shell.write("pipelines.py", WATCH)
+    monkeypatch.chdir(tmp_path)
+    return shell
+
+
+def seal(number: int, *, days: float, endpoint: str = "delays", label: bool = False, count: int = 1) -> None:
+    """Log predictions that are so many days old, and seal them as a part of their own; and a label as well."""
+    at = time.time() - days * DAY_S
+    (identity,) = log(replace(answered(number, count=count), at=at, endpoint=endpoint))
+    if label:
+        log(replace(feedback(at, {identity: number}), endpoint=endpoint))
+    seal_predictions(project.load())
+
+
+def shown(shell: Shell, endpoint: str = "delays") -> list[int]:
+    done = shell("predictions", endpoint, "--json")
+    assert done.code == 0, done.err
+    return sorted({each["output"]["predicted"] for each in done.json["predictions"]})
+
+
+def bytes_of(shell: Shell) -> int:
+    files = (shell.folder / ".headrace" / "store").rglob("*")
+    return sum(each.stat().st_size for each in files if each.is_file())
+
+
+def test_parts_whose_newest_prediction_is_too_old_are_forgotten_and_the_others_stay(shell: Shell) -> None:
+    seal(1, days=200, count=9_000)  # so many that they aren't in the ledger's row
+    seal(2, days=91, label=True)
+    seal(3, days=200, endpoint="other")
+    seal(4, days=89, label=True)
+    before = bytes_of(shell)
+    dry = shell("gc", "--dry-run")
+    assert "would forget 9,001 predictions and 1 label of endpoint `delays`" in dry.out
+    assert (shown(shell), bytes_of(shell)) == ([1, 2, 4], before)
+    told = shell("gc", "--dry-run", "--json").json
+    done = shell("gc", "--json").json
+    assert done["logs"] == [{"endpoint": "delays", "predictions": 9_001, "labels": 1, "parts": 3}] == told["logs"]
+    assert (done["count"], done["bytes"]) == (told["count"], told["bytes"])
+    assert [each["reason"] for each in done["reasons"]] == ["of a prediction log, and older than its endpoint keeps it"]
+    assert before - bytes_of(shell) == done["bytes"] > 0
+    assert (shown(shell), shown(shell, "other")) == ([4], [3])
+    rows = shell("predictions", "delays", "--labels", "--json").json["predictions"]
+    assert [each["label"] for each in rows] == [4]
+    assert shell("fsck", "--deep").code == 0
+    assert shell("gc", "--json").json["logs"] == []
+
+
+def test_a_log_of_which_all_is_forgotten_goes_on_with_the_next_number(shell: Shell) -> None:
+    seal(1, days=100, label=True)
+    seal(2, days=95, label=True)
+    assert watched(shell, "run", "watch") == [1, 2]
+    assert shell("gc", "--json").json["logs"] == [{"endpoint": "delays", "predictions": 2, "labels": 2, "parts": 4}]
+    assert shown(shell) == []
+    assert watched(shell, "run", "watch") == []
+    assert shell("fsck", "--deep").code == 0
+    seal(3, days=1, label=True)
+    assert watched(shell, "run", "watch") == [3], "its part has a number that the cursor hasn't passed"
+    assert shell("gc").code == 0
+    assert shown(shell) == [3]
+    assert shell("rewind", "predictions/delays").code == 0
+    assert watched(shell, "run", "watch") == [3]
+    (row,) = shell("predictions", "delays", "--labels", "--json").json["predictions"]
+    assert row["label"] == 3
+
+
+def test_a_backup_and_an_archive_of_a_log_that_was_forgotten_in_part_are_whole(shell: Shell) -> None:
+    shell.write("headrace.toml", SETTINGS + f'[backup]\nurl = "{shell.folder / "backups"}"\n')
+    for number, days in enumerate([100, 95, 2, 1]):
+        seal(number, days=days)
+    assert shell("backup").code == 0
+    assert shell("gc").code == 0
+    for words in (("backup",), ("fsck", "--deep"), ("ledger", "export", "all.headrace")):
+        done = shell(*words)
+        assert done.code == 0, done.err
+    assert shown(shell) == [2, 3]
+    other = Shell(shell.folder / "other")
+    other.folder.mkdir()
+    other.write("headrace.toml", SETTINGS)
+    done = other("ledger", "import", "../all.headrace")
+    assert done.code == 0, done.err
+    assert shown(other) == [2, 3]
+
+
+def test_a_setting_that_is_no_time_is_told(shell: Shell) -> None:
+    shell.write("headrace.toml", '[serve]\nkeep = "soon"\n')
+    seal(1, days=1)
+    done = shell("gc")
+    assert (done.code, "`keep`" in done.err) == (2, True), done.err
+    assert shown(shell) == [1]

@@ -76,6 +76,11 @@ class Fake:
         self.end("it was ended")
 
 
+def offset_of(place: int) -> int:
+    """Return the offset of the first prediction of answers that were kept after so many others."""
+    return 10 + 1_000 * place
+
+
 class Log:
     """Keeps answers and feedback in lists."""
 
@@ -88,7 +93,7 @@ class Log:
         if self.error is not None:
             raise self.error
         self.kept.append(answered)
-        return PredictionId("0" * 12, 1, 10 * len(self.kept), answered.salt)
+        return PredictionId("0" * 12, 1, offset_of(len(self.kept) - 1), answered.salt)
 
     async def keep_feedback(self, feedback: Feedback) -> None:
         if self.error is not None:
@@ -334,7 +339,9 @@ def test_the_variant_is_chosen_by_the_key_of_each_record() -> None:
         ]
         assert {*streamed.variant.split(", ")} == {"production", "canary"}
         logged = [one for each in bed.log.kept[-2:] for one in table_in(each.given).column("customer").to_pylist()]
-        firsts = {each.version: 10 * (len(bed.log.kept) - 1 + place) for place, each in enumerate(bed.log.kept[-2:])}
+        firsts = {
+            each.version: offset_of(len(bed.log.kept) - 2 + place) for place, each in enumerate(bed.log.kept[-2:])
+        }
         assert len(logged) == 100
         for version, first in firsts.items():
             of_version = found.filter(pa.compute.equal(found.column("version"), version)).column("id").to_pylist()

@@ -77,6 +77,12 @@ class ServeSection(Section, frozen=True):
             "answer without ids."
         ),
     ] = "refuse"
+    sample: Annotated[
+        float,
+        Meta(
+            gt=0, le=1, description="The share of requests that are logged, such as `0.1`. They are chosen at random."
+        ),
+    ] = 1.0
     keep: Annotated[
         str | float | None,
         Meta(
@@ -103,3 +109,6 @@ class EndpointSection(Section, frozen=True):
         Literal["refuse", "answer"] | None, Meta(description="As in `[serve]`, for this endpoint.")
     ] = None
     keep: Annotated[str | float | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    sample: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="As in `[serve]`, for this endpoint.")
+    ] = None

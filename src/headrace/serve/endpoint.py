@@ -110,10 +110,10 @@ class LiveEndpoint:
             ModelBusy, ModelSlow, ModelGone: the model can't answer now.
             LogError: the answers can't be logged.
         """
-        began, route = time.perf_counter(), self._routed()
+        began, route, salt = time.perf_counter(), self._routed(), secrets.randbits(64)
         shares = self._shares(route, request, Body(request.body))
-        kept = await self._kept(request, shares, await self._outcomes(shares), began)
-        self._mirror_all(route, request, shares)
+        kept = await self._kept(request, shares, await self._outcomes(shares), began, salt)
+        self._mirror_all(route, request, shares, salt)
         return _predicted(kept)
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
@@ -139,7 +139,7 @@ class LiveEndpoint:
                 for share, outcome in zip(shares, outcomes, strict=True)
             ]
             answers = await asyncio.to_thread(joined, parts)  # before they are logged: what can't be joined isn't kept
-            kept = await self._kept(request, shares, outcomes, began)
+            kept = await self._kept(request, shares, outcomes, began, secrets.randbits(64))
         return PredictedStream(
             await asyncio.to_thread(with_ids, answers, _ids(kept)),
             ", ".join(dict.fromkeys(part.variant for part in parts)),
@@ -154,13 +154,13 @@ class LiveEndpoint:
             VersionUnknown: the version has no share of the requests.
             RowsRefused: the model's answers can't be tensors.
         """
-        began, route = time.perf_counter(), self._routed()
+        began, route, salt = time.perf_counter(), self._routed(), secrets.randbits(64)
         shares = self._shares(route, request, Tensors(inquiry.inputs), version)
         outcomes = await self._outcomes(shares)
         whole = joined_columns([outcome.columns for outcome in outcomes], [share.places for share in shares])
         outputs = outputs_of(whole, shares[0].running.gives, inquiry.wanted)
-        kept = await self._kept(request, shares, outcomes, began)
-        self._mirror_all(route, request, shares)
+        kept = await self._kept(request, shares, outcomes, began, salt)
+        self._mirror_all(route, request, shares, salt)
         ids = _ids(kept) or [""] * sum(share.rows.count for share in shares)
         variants = {(each.variant, each.running.version.rpartition(":")[2]) for each in shares}
         return Inferred(outputs, ids, *(variants.pop() if len(variants) == 1 else (None, None)))
@@ -274,15 +274,15 @@ class LiveEndpoint:
             return await _together([share.ask(self._answer_s) for share in shares])
 
     async def _kept(
-        self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float
+        self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float, salt: int
     ) -> list[_Kept]:
         """Log the answers of the variants, and return the answers with their ids, as far as they are logged."""
-        if self._keeper.is_off:
+        if why := self._keeper.why_not(salt):
             for share in shares:
-                self._keeper.leave(share.variant, share.running.version, share.rows.count)
+                self._keeper.leave(share.variant, share.running.version, share.rows.count, why)
             return [_Kept(share, outcome, None) for share, outcome in zip(shares, outcomes, strict=True)]
         answered = [
-            _answered(self.name, share, request, outcome, began)
+            _answered(self.name, share, request, outcome, began, salt)
             for share, outcome in zip(shares, outcomes, strict=True)
         ]
         firsts = await _together([self._keeper.keep(each) for each in answered])
@@ -296,25 +296,25 @@ class LiveEndpoint:
         running = self._running.get(variant.version)
         return running if running is not None and running.model.is_alive else None
 
-    def _mirror_all(self, route: Route, request: Asked, shares: Sequence[_Share]) -> None:
+    def _mirror_all(self, route: Route, request: Asked, shares: Sequence[_Share], salt: int) -> None:
         if route.shadow is not None:
             for share in shares:
-                self._mirror(route.shadow, request, share.rows)
+                self._mirror(route.shadow, request, share.rows, salt)
 
-    def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart) -> None:
+    def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart, salt: int) -> None:
         running = self._running.get(version)
         if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
             self._metrics.add(MIRRORS, self.name, "dropped")
             return
-        mirror = asyncio.ensure_future(self._shadowed(request, _Share(SHADOW, running, None, rows)))
+        mirror = asyncio.ensure_future(self._shadowed(request, _Share(SHADOW, running, None, rows), salt))
         self._mirrors.add(mirror)
         mirror.add_done_callback(self._mirrors.discard)
 
-    async def _shadowed(self, request: Asked, share: _Share) -> None:
+    async def _shadowed(self, request: Asked, share: _Share, salt: int) -> None:
         """Let the shadow answer a copy of a request, and log its answers. If it fails, this is only counted."""
         try:
             began = time.perf_counter()
-            await self._kept(request, [share], await self._outcomes([share]), began)
+            await self._kept(request, [share], await self._outcomes([share]), began, salt)
         except HeadraceError:
             self._metrics.add(MIRRORS, self.name, "failed")
         else:
@@ -359,7 +359,7 @@ async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
             task.cancel()
 
 
-def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, began: float) -> Answered:
+def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, began: float, salt: int) -> Answered:
     rows = share.rows
     if isinstance(rows, Rows):
         given = _encode(_by_row({**rows.columns, **rows.beside}, rows.count))
@@ -376,7 +376,7 @@ def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, be
         given=given,
         answers=answers,
         latency_s=time.perf_counter() - began,
-        salt=secrets.randbits(64),
+        salt=salt,
         names=names,
         trace=request.trace,
     )

@@ -50,8 +50,8 @@ PREDICTIONS = Metric(
 UNLOGGED = Metric(
     "headrace_predictions_unlogged_total",
     "counter",
-    "Predictions that were made and aren't in the log: because the endpoint logs none (`off`), or because the log"
-    " couldn't be written (`failed`).",
+    "Predictions that were made and aren't in the log: because the endpoint logs none (`off`) or only a sample of its"
+    " requests (`sample`), or because the log couldn't be written (`failed`).",
     ("endpoint", "why"),
 )
 TOLD = Metric("headrace_labels_total", "counter", "Labels of predictions that are in the log.", ("endpoint",))

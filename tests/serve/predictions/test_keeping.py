@@ -10,7 +10,7 @@ import pytest
 from headrace.errors import LogError
 from headrace.models.streams import stream_of, table_in
 from headrace.serve.app import Asked
-from headrace.serve.metrics import LOG, PREDICTIONS, TOLD, UNLOGGED
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TOLD, UNLOGGED
 from headrace.serve.predictions.feedback import LabelsRefused
 from headrace.serve.predictions.keeping import Keeping, NothingKept
 from headrace.serve.refusals import answer_to
@@ -80,6 +80,33 @@ def test_answers_leave_without_ids_while_the_log_fails_if_the_endpoint_may_do_so
         counted = bed.metrics.reading().numbers
         assert counted[UNLOGGED.name] == {("delays", "failed"): 8}
         assert counted[PREDICTIONS.name] == {MADE: 12}
+
+    run(test)
+
+
+def answered(bed: Bed) -> float:
+    """Return how many copies of requests a shadow has answered."""
+    return bed.metrics.reading().numbers[MIRRORS.name].get(("delays", "answered"), 0)
+
+
+def test_a_sample_of_the_requests_is_kept_each_with_its_copy_for_the_shadow() -> None:
+    async def test(bed: Bed) -> None:
+        bed.rules = Keeping(bed.log, sample=0.25)
+        bed.go(sole("delays", 3).shadowed(4))
+        await bed.ready()
+        await bed.until(lambda: bed.models.get(4))
+        ids = []
+        for number in range(400):
+            ids.append((await bed.ask()).ids)
+            await bed.until(lambda seen=number: answered(bed) > seen)  # type: ignore[misc]
+        salts = {
+            each: [kept.salt for kept in bed.log.kept if kept.variant == each] for each in ("production", "shadow")
+        }
+        assert 57 <= len(salts["production"]) <= 143, "a quarter, or 5 standard deviations more or less"
+        assert salts["shadow"] == salts["production"]
+        assert len([each for each in ids if each is not None]) == len(salts["production"])
+        left = 2 * 400 - 2 * len(salts["production"])
+        assert bed.metrics.reading().numbers[UNLOGGED.name] == {("delays", "sample"): 2 * left}
 
     run(test)
 

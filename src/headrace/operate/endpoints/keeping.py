@@ -36,7 +36,7 @@ class PredictionLogs:
             return Keeping(None)
         if own.log == "buffered":
             self._say(f"endpoint `{endpoint}` has a buffered log: a loss of power loses about the last second of it")
-        return Keeping(self._logs[own.log], answers_unlogged=own.when_log_fails == "answer")
+        return Keeping(self._logs[own.log], answers_unlogged=own.when_log_fails == "answer", sample=own.sample)
 
     def close(self, within_s: float) -> bool:
         """Log what was given so far, and close all writers. Return False if one of them takes longer than `within_s`

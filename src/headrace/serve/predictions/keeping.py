@@ -11,6 +11,9 @@ from headrace.serve.metrics import LOG, PREDICTIONS, TOLD, UNLOGGED, Metrics
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
 
+SALTS = 1 << 64
+"""How many salts there are."""
+
 Say = Callable[[str], None]
 
 
@@ -32,10 +35,11 @@ class Log(Protocol):
 
 class Keeping(NamedTuple):
     """How an endpoint logs its predictions: in `log`, or not at all if that is None. If the log can't be written, a
-    request is refused, unless the endpoint `answers_unlogged`."""
+    request is refused, unless the endpoint `answers_unlogged`. `sample` is the share of requests that are logged."""
 
     log: Log | None
     answers_unlogged: bool = False
+    sample: float = 1.0
 
 
 class Keeper:
@@ -51,15 +55,17 @@ class Keeper:
         self._say = say
         self._fails = False
 
-    @property
-    def is_off(self) -> bool:
-        """Whether the endpoint logs nothing."""
-        return self._keeping.log is None
+    def why_not(self, salt: int) -> str:
+        """Return why the answers to a request aren't logged, as the label `why` of `UNLOGGED`; empty if they are. The
+        request's 64 random bits decide whether it is in the sample, so its copy for a shadow is if the request is."""
+        if self._keeping.log is None:
+            return "off"
+        return "" if salt < self._keeping.sample * SALTS else "sample"
 
-    def leave(self, variant: str, version: str, count: int) -> None:
-        """Count predictions of an endpoint that logs nothing."""
+    def leave(self, variant: str, version: str, count: int, why: str) -> None:
+        """Count predictions that aren't logged."""
         self._metrics.add(PREDICTIONS, self._endpoint, variant, version, by=count)
-        self._metrics.add(UNLOGGED, self._endpoint, "off", by=count)
+        self._metrics.add(UNLOGGED, self._endpoint, why, by=count)
 
     async def keep(self, answered: Answered) -> PredictionId | None:
         """Log the answers to a request, and return the id of the first prediction. Return None if the log can't be

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -109,6 +110,8 @@ def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_i
         assert "not complete: a server of this host has not sealed its log yet" in done.err
         assert "dataset `answers:1`" in done.out
         assert "left as it is: model `second:1`" in done.out
+        assert "not searched: other files, printed output" in done.out
+        assert re.search(r"requests about the person that arrive until 2\S+ \S+ are left out too", done.out)
         assert "isn't complete" in project.headrace("fsck").out
         assert served.post({"records": [{"x": 1.0, "customer": "emil"}]})[0] == 200
     done = project.headrace("erase", "--resume", "--json")
@@ -127,7 +130,9 @@ def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_i
     assert (listed["why"], listed["endpoint"], listed["columns"]) == ("she asked", "lines", ["customer"])
     assert listed["predictions"] + listed["unsealed"] == 3
     assert project.headrace("labels", "lines", "--json").json["sources"] == []
-    assert ANNA not in project.headrace("erasures", listed["erasure"]).out
+    shown = project.headrace("erasures", listed["erasure"]).out
+    assert ANNA not in shown
+    assert "are left out too" in shown
     got = project.headrace("get", "latest", "answers")
     assert got.code == 2
     assert "was erased on" in got.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +12,8 @@ from types import FrameType
 import pytest
 from msgspec.structs import replace
 
-from headrace.errors import LedgerError
+from headrace.errors import LedgerError, UsageError
+from headrace.inspect.endpoints.erasures import erasures
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import read
 from headrace.operate.endpoints.sealing import seal_predictions
@@ -164,3 +166,31 @@ def test_a_damaged_snapshot_keeps_no_person_in_the_others_and_can_be_displaced(f
             back_up(project, str(backup), keep=keep, deep=False, **NO_PROGRESS)
         assert files_with(backup) == []
     save(project, backup)
+
+
+def test_source_files_of_runs_with_the_person_are_named_and_go_with_their_runs(folder: Folder) -> None:
+    people = f'["{ANNA}", "bob"]'
+    folder.write("people.json", people)
+    folder.write("notes.txt", f"not {ANNA}x, nor x{ANNA}")
+    run(folder, "first", "second")
+    (folder.root / "people.json").unlink()
+    project = run(folder, "first", "second")
+    (named,) = of(project, dry_run=True, why="").bundles
+    assert re.fullmatch(r"`people.json` in the source files of run `\S+-second-\S+` and of 1 other run", named), named
+    done = of(project)
+    assert (done.bundles, done.waits) == ((named,), ())
+    with read(project) as views:
+        (view,) = erasures(views)
+    assert (view.bundles, view.until) == ((named,), view.at + CLOCKS_S)
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert again.bundles == (named,)
+    assert files_with(project.home, people) != []
+    collect(project, Keep(runs=1), dry_run=False)
+    (unpacked,) = files_with(project.home, people)
+    assert unpacked.startswith("store/bundles/"), "docs/erasure.md says to delete it"
+    assert of(project).bundles == ()
+
+
+def test_an_empty_key_is_refused(folder: Folder) -> None:
+    with pytest.raises(UsageError, match="the person's key is empty"):
+        of(load(folder.root), "")

@@ -69,7 +69,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     were left out later. Only those on the host of the erasure are counted.
 
     `tables` are tables that were erased as a whole. `below` are outputs of tasks that were made from erased tables;
-    they are kept. `unread` are tables that couldn't be searched.
+    they are kept. `bundles` are source files of runs that have the person's value as a word; they are kept too.
+    `unread` are tables and source files that couldn't be searched.
     """
 
     predictions: int = 0
@@ -79,6 +80,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     unsealed: int = 0
     tables: tuple[str, ...] = ()
     below: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
     @property
@@ -325,11 +327,12 @@ def tell(
     *,
     tables: Sequence[str] = (),
     below: Sequence[str] = (),
+    bundles: Sequence[str] = (),
     unread: Sequence[str],
 ) -> Told:
-    """Record more tables that were erased or depend on erased ones, and the tables that couldn't be searched (`unread`;
-    these replace the earlier ones). `tables` and `below` are explained at `Told`. Return what the erasure has erased so
-    far."""
+    """Record more tables that were erased or depend on erased ones, source files that have the person, and what
+    couldn't be searched (`unread`; these replace the earlier ones). `tables`, `below` and `bundles` are explained at
+    `Outcome`. Return what the erasure has erased so far."""
 
     def work() -> Told:
         db.execute(db.sql.LOCK_PREDICTIONS)  # whoever seals records more of it
@@ -338,6 +341,7 @@ def tell(
             before,
             tables=tuple(dict.fromkeys([*before.tables, *tables])),
             below=tuple(dict.fromkeys([*before.below, *below])),
+            bundles=tuple(dict.fromkeys([*before.bundles, *bundles])),
             unread=tuple(unread),
         )
         _tell(db, erasure, after, None)

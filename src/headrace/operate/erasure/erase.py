@@ -36,6 +36,7 @@ from headrace.ledger.views.lineage import Lineage, Step
 from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure import search
+from headrace.operate.erasure.bundles import files_with
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.spec.artifact import ERASED, decode_ref
@@ -47,7 +48,7 @@ segment of the log after a minute."""
 _LOOK_S = 0.5
 _ID_BYTES = 6
 _SHOWN = 200
-"""At most this many outputs that were made from erased tables are recorded."""
+"""At most this many outputs that were made from erased tables are recorded, and at most this many source files."""
 
 Say = Callable[[str], None]
 
@@ -55,11 +56,13 @@ Say = Callable[[str], None]
 class Erased(Outcome, frozen=True, kw_only=True):
     """What was erased, or what would be erased if `dry_run` is True. `blobs` is the number of blobs that were deleted.
 
-    `waits` says what is still to be done, and why. It is empty if the erasure is complete.
+    `until` is the time (Unix seconds) until which requests about the person are left out when they are sealed. `waits`
+    says what is still to be done, and why. It is empty if the erasure is complete.
     """
 
     erasure: str
     endpoint: str
+    until: float
     dry_run: bool
     blobs: int
     waits: tuple[str, ...]
@@ -84,9 +87,11 @@ def erase(
 
     Raises:
         UsageError: the endpoint has no key and `columns` is empty; or a name in `columns` isn't valid; or `why` is
-            empty.
+            empty; or `key` is empty.
         NotFoundError: there is no such endpoint.
     """
+    if not key:
+        raise UsageError("the person's key is empty", hint="no request has an empty key")
     if not why.strip() and not dry_run:
         raise UsageError("an erasure needs a reason", hint='say why: `--why "asked by the customer on 1 March"`')
     names = _columns(project, endpoint, columns)
@@ -104,7 +109,7 @@ def erase(
         before = _unsealed(project, erasure)
         if not dry_run:
             erasures.begin(ledger, erasure, before)
-    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before).work()
+    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before, key=key).work()
 
 
 def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> list[Erased]:
@@ -165,12 +170,14 @@ class _Erasing:
         waits: bool,
         say: Say,
         told: Told = NOTHING,
+        key: str | None = None,
     ) -> None:
         self._project = project
         self._erasure = erasure
         self._is_dry = dry_run
         self._waits = waits
         self._say = say
+        self._key = key  # None if it isn't known any more
         self._codecs = Codecs()
         self._left: list[str] = []
         self._unread: list[str] = []
@@ -195,12 +202,14 @@ class _Erasing:
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
             self._old.update(row.digest for row in rows if row.what.startswith(PART))
             self._past.update(row.digest for row in rows)
+            bundles = self._bundles(db, lease)
             while True:  # a run may have made more of the found ones, before they were marked
                 found = self._tables(db, lease)
                 tables, below = self._below(found)
                 if self._is_dry:
+                    told = replace(told, bundles=tuple(bundles))
                     return self._result(told, [*(each.what for each in found), *tables], below)
-                erasures.tell(db, self._erasure, tables=tables, below=below, unread=self._unread)
+                erasures.tell(db, self._erasure, tables=tables, below=below, bundles=bundles, unread=self._unread)
                 if not found:
                     break
                 erasures.erase(db, self._erasure, [(ref, each.what) for each in found for ref in each.refs])
@@ -223,6 +232,7 @@ class _Erasing:
             **outcome,
             erasure=self._erasure.id,
             endpoint=self._erasure.endpoint,
+            until=self._erasure.until,
             dry_run=self._is_dry,
             blobs=self._blobs,
             waits=tuple(self._left),
@@ -327,6 +337,15 @@ class _Erasing:
             except HeadraceError as error:
                 self._unread.append(f"{found.what}: {error.message}")
         return holding
+
+    def _bundles(self, db: Database, lease: Lease) -> list[str]:
+        """Return the source files of runs that have the person's key, if it is still known."""
+        if self._key is None:
+            return []
+        every = search.bundles(db, records.runs(db), lease.renew)
+        found, unread = files_with(self._key, every, reading_store(self._project), lease.renew)
+        self._unread += unread
+        return found[:_SHOWN]
 
     def _driven(self, db: Database) -> list[str]:
         return [run for run in db.leases.all() if run != COLLECTOR]

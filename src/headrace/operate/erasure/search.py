@@ -78,6 +78,19 @@ def tables(
     return every, whole
 
 
+def bundles(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str]]:
+    """Yield the archive of each bundle, with the id of a run that has this bundle. An archive may come several times.
+    `beat` is called once for each run."""
+    for run in runs:
+        beat()
+        for _, body in scan.events(db, run.number):
+            try:
+                kept = kept_by(decode_event(body))
+            except UNREADABLE:
+                continue  # `headrace fsck` reports it
+            yield from ((each, run.id) for ref in kept for each in within(ref) if each.codec == "bundle")
+
+
 def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:
     """Yield the artifacts that rows of the ledger name. Each comes with a text that says what it is, and with True if
     it is kept between runs (such as a version of a dataset), otherwise False. First come the outputs of tasks and other

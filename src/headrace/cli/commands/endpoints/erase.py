@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,14 +48,18 @@ def command(
     """KEY is the value of the endpoint's key column in the requests about the person. With `-`, it is read from stdin,
     so that it isn't in your shell's history. These requests are removed from the log. If a table of a run has this
     value in a column with the key's name, the whole table is erased; its task runs again when the table is needed.
-    Models and reports that were made from these tables are listed, but not erased.
+    Models and reports that were made from these tables are listed, but not erased, and so are source files of runs that
+    have this value. Other files, printed output, logged values and parameters of runs aren't searched.
 
     Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
     from the backup. The ledger records who erased, when and why, with a digest of the key. If the command is killed,
     `headrace erase --resume` completes it. The exit code is 6 if something is left to do; the command says what.
 
-    With `--json`: an object with `erasure`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`,
-    `below`, `unread`, `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
+    Requests about the person that arrive in the ten minutes after the erasure are left out too, because clocks of hosts
+    may differ. Later requests are kept.
+
+    With `--json`: an object with `erasure`, `until`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`,
+    `tables`, `below`, `bundles`, `unread`, `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
     """
     from headrace.operate.erasure.erase import erase, resume  # noqa: PLC0415  Arrow, 0.2 s
 
@@ -96,7 +101,18 @@ def _say(erased: Erased) -> None:
         say(f"    among them {what} of requests that can't be read, which might be about the person", "dim")
     _say_list("", erased.tables)
     _say_list("made from them, and left as it is: ", erased.below)
+    _say_list("has the same value, and is left as it is: ", erased.bundles)
+    if erased.bundles:
+        say(
+            "    to delete source files: change them in the project, let `headrace gc` forget these runs, and empty",
+            "dim",
+        )
+        say("    the folder `bundles/` of the store on each host that has run tasks, while no run is active", "dim")
     _say_list("couldn't be searched: ", erased.unread)
+    say("    not searched: other files, printed output, logged values, parameters of runs", "dim")
+    if not erased.dry_run:
+        until = datetime.fromtimestamp(erased.until).astimezone()
+        say(f"    requests about the person that arrive until {until:%Y-%m-%d %H:%M:%S} are left out too", "dim")
     if not (erased.predictions or erased.unsealed or erased.tables):
         tell(f"nothing of endpoint `{erased.endpoint}` has this key (write a number in its shortest form, such as 7)")
     for each in erased.waits:

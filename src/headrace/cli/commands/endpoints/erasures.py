@@ -27,8 +27,9 @@ def command(named: str | None, as_json: bool, config: Path | None) -> int:
     and lists each blob that it erased. The persons' keys aren't recorded, only digests of them.
 
     With `--json`: `{"erasures": [...]}`, each with `erasure`, `endpoint`, `columns`, `at`, `by`, `why`, `done` (null:
-    something is left to do), `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`, `below` and
-    `unread`; with ERASURE, only this erasure, which also has `erased`: a list, each with `digest`, `nonce` and `what`.
+    something is left to do), `until`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`, `below`,
+    `bundles` and `unread`; with ERASURE, only this erasure, which also has `erased`: a list, each with `digest`,
+    `nonce` and `what`.
     """
     with read(project.load(overlay=config)) as views:
         if named is not None:
@@ -69,6 +70,7 @@ def _say_erasure(erasure: ErasureView) -> None:
     state = "not complete yet" if erasure.done is None else f"complete since {_time(erasure.done)}"
     say(f"erasure {printable(erasure.erasure)} of endpoint {printable(erasure.endpoint)}: {state}")
     say(f"    asked by {printable(erasure.by)} on {_time(erasure.at)}: {printable(erasure.why)}", "dim")
+    say(f"    requests about the person until {_time(erasure.until)} are left out too", "dim")
     if erasure.unreadable:
         what = count_text(erasure.unreadable, "prediction")
         say(f"    erased {what} of requests that can't be read, which might be about the person", "dim")
@@ -78,6 +80,8 @@ def _say_erasure(erasure: ErasureView) -> None:
         say(f"    {printable(each)}, which consists of parts of the log", "dim")
     for each in erasure.below:
         say(f"    made from erased tables, and left as it is: {printable(each)}", "dim")
+    for each in erasure.bundles:
+        say(f"    has the same value, and is left as it is: {printable(each)}", "dim")
     for each in erasure.unread:
         say(f"    couldn't be searched: {printable(each)}", "dim")
 

@@ -17,7 +17,7 @@ from headrace.inspect.endpoints.erasures import erasures
 from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import read
 from headrace.operate.endpoints.sealing import seal_predictions
-from headrace.operate.erasure.erase import resume
+from headrace.operate.erasure.erase import erase, resume
 from headrace.operate.upkeep.backup import back_up, restore, snapshots
 from headrace.operate.upkeep.upkeep import Keep, collect
 from headrace.project.project import Project
@@ -194,3 +194,24 @@ def test_source_files_of_runs_with_the_person_are_named_and_go_with_their_runs(f
 def test_an_empty_key_is_refused(folder: Folder) -> None:
     with pytest.raises(UsageError, match="the person's key is empty"):
         of(load(folder.root), "")
+
+
+def test_an_erasure_that_ends_in_the_midst_says_how_to_complete_it(folder: Folder) -> None:
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == "_clear" and frame.f_code.co_filename.endswith("erase.py"):
+            raise KeyboardInterrupt
+
+    said: list[str] = []
+    project = load(folder.root)
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            erase(
+                project, "rents", "bob", columns=["customer"], why="asked", dry_run=False, waits=False, say=said.append
+            )
+    finally:
+        sys.setprofile(None)
+    (told,) = said
+    assert "is recorded, but not complete: `headrace erase --resume` completes it" in told
+    assert customers(project) == []
+    assert [each.waits for each in resume(project, waits=False, say=said.append)] == [()]

@@ -149,14 +149,17 @@ STATES = {
         "has no schema to make its tables in: {told}",
         "create the schema that `search_path` in the URL's `options` names",
     ),
-    "53100": ("can't grow: the server's disk is full", "free some space there, then resume the run"),
-    "53200": ("failed: the server is out of memory", "give it more, then resume the run"),
+    "53100": ("can't grow: the server's disk is full", "free some space there, then try again, or resume the run"),
+    "53200": ("failed: the server is out of memory", "give it more, then try again, or resume the run"),
     "53300": ("takes no more connections", "raise the server's `max_connections`: a run takes two or three of them"),
     "55P03": (
         "has a row that another session has locked for too long",
         "find the session in pg_stat_activity, or try again",
     ),
-    "58030": ("can't be read or written: the server's disk gave an error", "check that disk, then resume the run"),
+    "58030": (
+        "can't be read or written: the server's disk gave an error",
+        "check that disk, then try again, or resume the run",
+    ),
     "XX001": ("is damaged: {told}", "restore it from a backup"),
     "XX002": ("has a damaged index: {told}", "have the server's administrator REINDEX it"),
 }

@@ -295,10 +295,10 @@ _TROUBLES = {
         "can't be written to",
         "make the file and its folder writable, or set HEADRACE_HOME to a writable folder",
     ),
-    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then resume the run"),
+    sqlite3.SQLITE_FULL: ("can't grow: the disk is full", "free some space there, then try again, or resume the run"),
     sqlite3.SQLITE_IOERR: (
         "can't be read or written: the disk gave an error",
-        "check the disk and its free space, then resume the run",
+        "check the disk and its free space, then try again, or resume the run",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "can't be opened",

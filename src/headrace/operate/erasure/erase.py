@@ -83,7 +83,8 @@ def erase(
 
     `key` is the person's value, as text, in the column that is the key of the endpoint's route. `columns` are other
     columns in which this value means the person. If `dry_run` is True, nothing is erased. If `waits` is True, wait
-    until the servers of this host have sealed all older requests; `say` is called with a message about this wait.
+    until the servers of this host have sealed all older requests. `say` is called with a message about this wait, and
+    with one if an error or ^C ends an erasure that is recorded already.
 
     Raises:
         UsageError: the endpoint has no key and `columns` is empty; or a name in `columns` isn't valid; or `why` is
@@ -109,7 +110,13 @@ def erase(
         before = _unsealed(project, erasure)
         if not dry_run:
             erasures.begin(ledger, erasure, before)
-    return _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before, key=key).work()
+    erasing = _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before, key=key)
+    try:
+        return erasing.work()
+    except BaseException:  # also ^C: it is recorded already
+        if not dry_run:
+            say(f"erasure {erasure.id} is recorded, but not complete: `headrace erase --resume` completes it")
+        raise
 
 
 def resume(project: Project, *, waits: bool, say: Say, all_: bool = True) -> list[Erased]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from headrace.backends.processes.namespace import works
-from tests.cli.test_serve import Client, deploy, serving
+from tests.cli.test_serve import Client, deploy, deployed, serving
 from tests.operate.test_erase import ANNA, files_with
 from tests.projects import Project, lent
 
@@ -88,7 +88,7 @@ def tell(served: Client, ids: list[str]) -> None:
 def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_it(
     project: Project, tmp_path: Path
 ) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     backup = str(tmp_path / "backup")
     with serving(project) as served:
         about_anna = [ask(served, "bob", ANNA, "carol")[1], *ask(served, ANNA)]
@@ -140,7 +140,7 @@ def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_i
 
 
 def test_bad_words_are_refused_with_what_to_do(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     done = project.headrace("erase", "lines")
     assert (done.code, 'headrace erase ENDPOINT KEY --why "..."' in done.err) == (2, True)
     done = project.headrace("erase", "lines", ANNA)

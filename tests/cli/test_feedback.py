@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from headrace.backends.processes.namespace import works
-from tests.cli.test_serve import PIPELINES, Served, deploy, serving
+from tests.cli.test_serve import PIPELINES, Served, deployed, serving
 from tests.projects import Project, lent, wait_for
 from tests.serve.predictions.checker import check, labels_in_segments
 
@@ -85,7 +85,7 @@ def labelled(project: Project) -> Counter[tuple[str, float]]:
 
 
 def test_a_server_that_is_killed_has_kept_each_label_that_it_acknowledged_once(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served:
         teller = Teller(served)
         try:
@@ -109,7 +109,7 @@ def test_a_server_that_is_killed_has_kept_each_label_that_it_acknowledged_once(p
 
 
 def test_a_token_may_be_for_feedback_only(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     made = [
         project.headrace("tokens", "make", "test", *words, "--json").json["token"]
         for words in (("--scope", "feedback"), ("--scope", "predict"), ())

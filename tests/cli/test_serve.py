@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import json
 import os
@@ -10,11 +11,13 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +156,13 @@ class Client:
         return str(answer["version"])
 
     @contextmanager
-    def load(self, clients: int = 3) -> Iterator[None]:
-        """Ask all the time meanwhile, and note what was answered when."""
+    def load(self, clients: int = 3, pause_s: float = 0.0) -> Iterator[None]:
+        """Ask all the time meanwhile, with pauses, and note what was answered when."""
         ends = threading.Event()
 
         def work(number: int) -> None:
             count = 0
-            while not ends.is_set():
+            while not ends.wait(pause_s):
                 count += 1
                 found = self.ask(number + count / 1_000)
                 if found.startswith("lines:"):
@@ -224,6 +227,30 @@ def deploy(project: Project, *words: str) -> None:
     assert done.code == 0, done
 
 
+def deployed(project: Project, *runs: str) -> None:
+    """Let these runs have succeeded in a project that has none yet.
+
+    They happen once, in a project of their own with the same files, whose `.headrace` is copied: a run costs 5 s.
+    """
+    files = {path.name: path.read_text() for path in sorted(project.root.iterdir()) if path.is_file()}
+    shutil.copytree(_home_after(runs, tuple(files.items())), project.home)
+
+
+@cache
+def _home_after(runs: tuple[str, ...], files: tuple[tuple[str, str], ...]) -> Path:
+    """Return the folder `.headrace` after these runs of a project with these files."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-deployed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with lent(folder / "project") as project:
+        project.environment["HEADRACE_CACHE"] = str(folder / "cache")
+        for name, text in files:
+            project.write(name, text)
+        if runs[:-1]:
+            shutil.copytree(_home_after(runs[:-1], files), project.home)
+        deploy(project, *runs[-1].split())
+    return project.home
+
+
 def logged(project: Project) -> dict[str, Any]:
     """Return the logged predictions by id: what was asked and answered."""
     found = project.headrace("predictions", "lines", "--to", "all.jsonl")
@@ -241,7 +268,7 @@ def check_logged(project: Project, served: Client) -> None:
 
 
 def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -> None:
-    deploy(project, "release", "--slope", "2")
+    deployed(project, "release --slope 2")
     with serving(project) as served:
         status, answer = served.post({"records": [{"x": 1.5}, {"x": 4.0}], "ids": ["a", "b"]})
         assert status == 200
@@ -269,7 +296,7 @@ def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_tak
         [endpoint.other]
         missing = "take"
     """
-    deploy(project, "release")
+    deployed(project, "release")
     project.write("headrace.toml", settings)
     with serving(project) as served:
         assert served.post({"records": [{"x": 1.0, "more": 1}]})[0] == 200
@@ -290,8 +317,7 @@ def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_tak
 
 
 def test_the_blobs_of_a_version_that_is_retired_are_deleted(project: Project) -> None:
-    deploy(project, "release")
-    deploy(project, "trial", "--slope", "2")
+    deployed(project, "release", "trial --slope 2")
     with serving(project) as served:
         wait_for(lambda: len(served.model_processes()) == 2)
         (folder,) = project.home.glob("models-*")
@@ -302,7 +328,7 @@ def test_the_blobs_of_a_version_that_is_retired_are_deleted(project: Project) ->
 
 
 def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> None:
-    deploy(project, "release", "--slope", "2")
+    deployed(project, "release --slope 2")
     with serving(project) as served:
         rows = pa.table({"x": pa.array(range(5_000), pa.float64())})
         status, answer = served.post(stream_of(rows), **{"content-type": "application/vnd.apache.arrow.stream"})
@@ -319,7 +345,7 @@ def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> Non
 
 
 def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) -> None:
-    deploy(project, "prepared")
+    deployed(project, "prepared")
     with serving(project, "clean") as served:
         status, answer = served.post({"records": [{"x": 3.0, "unit": "km"}, {"x": 4.0, "unit": "mile"}]}, "clean")
         assert status == 200, answer
@@ -357,8 +383,8 @@ def test_a_preparation_that_does_not_give_what_the_model_takes_is_told_before_it
 
 
 def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: Project) -> None:
-    deploy(project, "release", "--slope", "1")
-    with serving(project) as served, served.load():
+    deployed(project, "release")
+    with serving(project) as served, served.load(pause_s=0.02):
         deploy(project, "trial", "--slope", "2")
         wait_for(lambda: any(version == "lines:2" for _, version in served.versions))
         wanted = {"promote": "lines:2", "rollback": "lines:1"}
@@ -385,8 +411,7 @@ def test_a_customer_keeps_a_variant_and_a_share_that_grows_moves_nobody_back(pro
     def canaries(served: Served) -> int:
         return versions(served).count("lines:2")
 
-    deploy(project, "sticky")
-    deploy(project, "sticky", "--slope", "2", "--share", "0.2")
+    deployed(project, "sticky", "sticky --slope 2 --share 0.2")
     with serving(project) as served:
         wait_for(lambda: canaries(served) > 0)
         before = versions(served)
@@ -412,7 +437,7 @@ def test_a_customer_keeps_a_variant_and_a_share_that_grows_moves_nobody_back(pro
 
 
 def test_a_model_process_that_is_killed_is_started_again(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served, served.load():
         wait_for(lambda: served.versions)
         (process,) = served.model_processes()
@@ -424,7 +449,7 @@ def test_a_model_process_that_is_killed_is_started_again(project: Project) -> No
 
 
 def test_a_model_process_that_hangs_delays_its_requests_and_the_server_still_ends(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served:
         (process,) = served.model_processes()
         process.send_signal(signal.SIGSTOP)
@@ -437,7 +462,7 @@ def test_a_model_process_that_hangs_delays_its_requests_and_the_server_still_end
 
 
 def test_a_server_that_is_killed_has_logged_all_that_it_acknowledged_and_leaves_no_process(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served:
         with served.load():
             wait_for(lambda: len(served.acknowledged) > 100)
@@ -453,8 +478,7 @@ def test_a_server_that_is_killed_has_logged_all_that_it_acknowledged_and_leaves_
 
 
 def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(project: Project) -> None:
-    deploy(project, "release")
-    deploy(project, "prepared")
+    deployed(project, "release", "prepared")
     project.write("other.toml", '[serve]\nlog = "buffered"\n[endpoint.clean]\nlog = "off"\n')
     with serving(project, "--config", "other.toml") as served:
         said = served.output.read_text()
@@ -471,7 +495,7 @@ def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(
 
 
 def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served:
         with served.load():
             wait_for(lambda: len(served.acknowledged) > 20)
@@ -483,7 +507,7 @@ def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> Non
 
 
 def test_a_client_needs_a_token_and_a_revoked_one_is_refused_at_once(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     token = project.headrace("tokens", "make", "test", "--endpoint", "lines", "--json").json
     with serving(project, "--tokens") as served:
         body, header = {"records": [{"x": 1.0}]}, {"authorization": f"Bearer {token['token']}"}
@@ -496,8 +520,7 @@ def test_a_client_needs_a_token_and_a_revoked_one_is_refused_at_once(project: Pr
 
 
 def test_a_server_describes_what_its_models_take_and_give(project: Project) -> None:
-    deploy(project, "release")
-    deploy(project, "prepared")
+    deployed(project, "release", "prepared")
     with serving(project) as served, urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer:
         paths = json.load(answer)["paths"]
         for endpoint, fields in (("lines", {"x"}), ("clean", {"x", "unit"})):
@@ -527,7 +550,7 @@ def test_what_can_not_be_served_is_told(project: Project) -> None:
 
 
 def test_a_client_that_asks_more_often_than_it_may_is_refused(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     project.write("other.toml", '[serve]\nrate = "2/m"\n')
     with serving(project, "--config", "other.toml") as served:
         assert [served.post({"records": [{"x": 1.0}]})[0] for _ in range(3)] == [200, 429, 429]
@@ -568,7 +591,7 @@ def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
 
 
 def test_two_interrupts_end_it_though_a_model_hangs(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served, served.load(clients=1):
         wait_for(lambda: served.acknowledged)
         (process,) = served.model_processes()
@@ -583,7 +606,7 @@ def test_two_interrupts_end_it_though_a_model_hangs(project: Project) -> None:
 
 
 def test_one_interrupt_of_the_terminal_ends_it(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project, start_new_session=True) as served:
         os.killpg(served.process.pid, signal.SIGINT)  # as ^C does: all processes of the terminal get it
         assert served.process.wait(60) == 0

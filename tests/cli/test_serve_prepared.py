@@ -15,7 +15,7 @@ import pytest
 
 from headrace.backends.processes.namespace import works
 from headrace.models.streams import stream_of
-from tests.cli.test_serve import Served, deploy, serving
+from tests.cli.test_serve import Served, deploy, deployed, serving
 from tests.projects import Project, lent, wait_for
 from tests.wheels import only, wheel
 
@@ -116,7 +116,7 @@ def test_a_function_that_prepares_a_row_by_other_rows_is_told_before_it_is_serve
 
 
 def test_clients_send_their_own_rows_and_the_function_makes_those_of_the_model(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with serving(project) as served:
         assert predicted(served, ROW, {"tailnum": "N3", "hour": 1}) == pytest.approx([160.0, 302.0])
         status, refused = ask(served, {"seats": 150.0, "hour": 5})
@@ -152,7 +152,7 @@ def test_rows_that_the_function_can_not_take_fail_alone_and_say_where(project: P
 
 
 def test_another_function_is_another_version_and_other_code_is_not(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     (first,) = versions(project)
     assert first["preparation"] == "features.to_features"
     project.write("pipelines.py", PIPELINES.replace("known = ", "found = known = "))
@@ -171,7 +171,7 @@ def test_another_function_is_another_version_and_other_code_is_not(project: Proj
 
 
 def test_it_answers_by_the_code_of_its_run_wherever_it_goes(project: Project, tmp_path: Path) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     project.write("features.py", "raise SystemExit")
     with serving(project) as served:
         assert predicted(served, ROW) == pytest.approx([160.0])
@@ -285,7 +285,7 @@ def test_a_version_answers_in_the_environment_that_the_lock_of_its_run_describes
 
 
 def test_commands_name_the_function_and_run_it_never(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     assert "features.to_features" in project.headrace("models", "delays").out
     assert project.headrace("get", "model:delays", "preparation.planes", "--to", "planes.csv").code == 0
     assert (project.root / "planes.csv").read_text().splitlines()[1].split(",") == ['"N1"', "100"]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from headrace.backends.processes.namespace import works
-from tests.cli.test_serve import PIPELINES, Served, check_logged, deploy, serving
+from tests.cli.test_serve import PIPELINES, Served, check_logged, deployed, serving
 from tests.projects import Project, lent, wait_for
 from tests.serve.predictions.checker import check, in_segments
 
@@ -78,8 +78,7 @@ def measured(served: Served, name: str, **about: str) -> Counter[str]:
 
 
 def test_two_web_workers_answer_as_one_server(project: Project) -> None:
-    deploy(project, "sticky")
-    deploy(project, "sticky", "--slope", "2", "--share", "0.5")
+    deployed(project, "sticky", "sticky --slope 2 --share 0.5")
     records = [{"x": 1.0, "customer": f"customer {number}", "day": "2026-11-30"} for number in range(60)]
     with two(project, versions=2) as served:
         first, second = workers(served)
@@ -103,7 +102,7 @@ def test_two_web_workers_answer_as_one_server(project: Project) -> None:
 
 
 def test_a_web_worker_that_is_killed_or_stopped_loses_nothing_and_the_other_goes_on(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with two(project) as served:
         with served.load():
             wait_for(lambda: len(writers(served)) == 2, why=lambda: "one worker answers nothing")
@@ -133,7 +132,7 @@ def test_a_web_worker_that_is_killed_or_stopped_loses_nothing_and_the_other_goes
 
 
 def test_when_the_front_is_killed_nothing_is_left_over(project: Project) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     with two(project) as served:
         with served.load():
             wait_for(lambda: len(writers(served)) == 2)
@@ -149,7 +148,7 @@ def test_when_the_front_is_killed_nothing_is_left_over(project: Project) -> None
 def test_a_rate_holds_for_all_web_workers_together_and_one_interrupt_of_the_terminal_ends_them(
     project: Project,
 ) -> None:
-    deploy(project, "release")
+    deployed(project, "release")
     project.write("other.toml", '[serve]\nrate = "1/m"\n')
     with two(project, "--config", "other.toml", start_new_session=True) as served:
         first, second = workers(served)

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-from sklearn.linear_model import LinearRegression
 
 import headrace as hr
 from headrace.stages import deploy, registry, train
@@ -111,6 +110,8 @@ def repeated() -> None:
 
 @hr.pipeline
 def fitted(count: int = 50) -> None:
+    from sklearn.linear_model import LinearRegression  # a second, in each process of the other pipelines
+
     model = train.sklearn(LinearRegression(), rows(20), target="x", features=["id"])
     deploy.endpoint(model, "lines")
     deploy.batch(model, rows(count), keep="id", part_rows=20, endpoint="lines")
@@ -122,6 +123,8 @@ def halved(rows: pa.Table) -> pa.Table:
 
 @hr.pipeline
 def own() -> None:
+    from sklearn.linear_model import LinearRegression
+
     model = train.sklearn(LinearRegression(), rows(20), target="x", features=["id"])
     deploy.endpoint(model, "lines", prepare=halved, signature=rows(20))
 

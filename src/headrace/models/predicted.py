@@ -21,8 +21,8 @@ FIXED = pa.schema(
     ]
 )
 """The columns of every part: the prediction's id, when its request came, which variant and version answered, how long
-that took, the client's own id, the request's trace, and why there is no answer. Two columns follow, `input` and
-`output`: structs with the fields of the row and of the answer."""
+that took, the client's own id, the request's trace, and why there is no answer. Each of the last three is null if there
+is none. Two columns follow, `input` and `output`: structs with the fields of the row and of the answer."""
 
 
 def none() -> pa.Table:

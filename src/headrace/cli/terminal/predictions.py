@@ -54,7 +54,7 @@ def say_predictions(rows: Sequence[Mapping[str, Any]], count: int) -> None:
             printable(row["variant"]),
             printable(row["version"]),
             _brief(row["input"]),
-            _brief(row["output"]) if row["output"] is not None else printable(row["why"]),
+            _brief(row["output"]) if row["output"] is not None else printable(row["why"] or ""),
             _label(row.get("label")),
             printable(row.get("label_source") or ""),
             "" if (at := row.get("labelled_at")) is None else f"{at.astimezone():%Y-%m-%d %H:%M:%S}",

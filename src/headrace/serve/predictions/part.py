@@ -63,8 +63,10 @@ def _table(contents: Contents, logged: Sequence[Logged], takes: Mapping[str, pa.
     for offset, each in logged:
         fixed["id"] += PredictionId(contents.writer, contents.number, offset, each.salt).texts(each.count)
         fixed["at"] += [round(each.at * 1e6)] * each.count
-        for name in ("variant", "version", "latency_s", "trace", "why"):
+        for name in ("variant", "version", "latency_s"):
             fixed[name] += [getattr(each, name)] * each.count
+        for name in ("trace", "why"):
+            fixed[name] += [getattr(each, name) or None] * each.count
         fixed["name"] += each.names or [None] * each.count
         given.add(each, each.given, takes.get(each.version))
         answers.add(each, each.answers, None)

@@ -32,9 +32,11 @@ def fit(depth: int) -> Fitted:
 
 
 @hr.pipeline
-def flow(depth: int = 3, name: str = "delays", signed: bool = True, column: str = "x") -> None:
+def flow(depth: int = 3, name: str = "delays", signed: bool = True, column: str = "x",
+         kind: str = "float64") -> None:
     fitted = fit(depth)
-    registry.model(name, fitted.model, report=fitted.report, signature=pa.table({column: [1.0]}) if signed else None)
+    rows = pa.schema([(column, kind)]).empty_table()
+    registry.model(name, fitted.model, report=fitted.report, signature=rows if signed else None)
 """
 
 
@@ -165,6 +167,30 @@ def test_a_version_that_takes_other_columns_than_production_gets_no_share_withou
     assert route(shell)["canary"] == (5, 0.1)
     assert shell("route", "delays:2", "--share", "0.1").code == 0
     assert shell("promote", "delays:5").code == 0
+
+
+def test_a_promotion_and_a_rollback_to_a_version_with_other_columns_warn_whose_requests_are_refused(
+    shell: Shell,
+) -> None:
+    shell("run", "flow", "--depth", "5", "--column", "z")
+    first = shell("promote", "delays:1", "--key", "who", "--json")
+    assert (first.json["warnings"], first.err) == ([], "")
+    unless = 'unless the server\'s settings have `missing = "take"` and `unknown = "take"`'
+    moves = ((("promote", "delays:5"), 5, "z", 1, "x"), (("rollback", "delays"), 1, "x", 5, "z"))
+    for words, new, needed, old, unknown in moves:
+        moved = shell(*words, "--json")
+        told = (
+            f"version {new} takes other columns than version {old}, which was `production`: it needs `{needed}` and"
+            f" doesn't take `{unknown}`. Requests with the columns of version {old} get the status 422, {unless}"
+        )
+        assert (moved.code, moved.json["warnings"], moved.err) == (0, [told], f"warning: {told}\n")
+    assert shell("promote", "delays:2").err == ""
+    shell("run", "flow", "--depth", "6", "--column", "z", "--kind", "string")
+    shell("promote", "delays:5")
+    retyped = shell("promote", "delays:6")
+    assert retyped.err.endswith(
+        "it takes `z` in another type. Requests with the columns of version 5 get the status 422\n"
+    )
 
 
 def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from headrace.cli.terminal.table import Cell, table
-from headrace.cli.terminal.terminal import say, say_styled
+from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
 from headrace.inspect.endpoints.routes import RouteView
+from headrace.operate.endpoints.routes import Moved
 from headrace.report.marks import printable
 
 
@@ -21,9 +22,11 @@ def say_moves(routes: Sequence[RouteView]) -> None:
     _say_routes("", [["", *_cells(each)] for each in routes])
 
 
-def say_route(route: RouteView) -> None:
-    """Print where the requests of an endpoint go."""
-    say(f"{printable(route.endpoint)}: {route_text(route)}")
+def say_moved(route: Moved, *, as_json: bool) -> None:
+    """Print where the requests of an endpoint go after a move, and on stderr the warnings of the move."""
+    say_json(route) if as_json else say(f"{printable(route.endpoint)}: {route_text(route)}")
+    for each in route.warnings:
+        tell(each, label="warning:")
 
 
 def route_text(route: RouteView) -> str:

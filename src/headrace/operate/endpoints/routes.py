@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from headrace.errors import FEW, NotFoundError, RefusedError, listed
 from headrace.inspect.endpoints.routes import RouteView, endpoints, moves
 from headrace.inspect.metrics.metrics import loader
-from headrace.inspect.views import VersionView, read
+from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger import registry
 from headrace.models.answering import lacking
 from headrace.models.fitting import check_about, differing
@@ -19,6 +21,13 @@ from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
 from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, Route, sole, takes, unservable
+from headrace.spec.signature import Column
+
+
+class Moved(RouteView, frozen=True, kw_only=True):
+    """The route of an endpoint after a move. `warnings` says which requests will be refused because of the move."""
+
+    warnings: tuple[str, ...] = ()
 
 
 def promote(
@@ -29,7 +38,7 @@ def promote(
     time: str | None = None,
     why: str | None = None,
     forced: str | None = None,
-) -> RouteView:
+) -> Moved:
     """Make a version of a model the `production` variant of the model's endpoint: it gets all requests that no other
     variant gets. If the model has no endpoint yet, make one. Return the new route.
 
@@ -61,7 +70,7 @@ def split(
     variant: str = CANARY,
     why: str | None = None,
     forced: str | None = None,
-) -> RouteView:
+) -> Moved:
     """Send a share (0 to 1) of an endpoint's requests to a version of its model, which becomes the variant named
     `variant`. If `share` is None, the version becomes the shadow instead: it gets a copy of each request. Return the
     new route.
@@ -87,7 +96,7 @@ def split(
     return _reroute(project, version.name, change, why=why, is_forced=forced is not None)
 
 
-def rollback(project: Project, endpoint: str, *, why: str | None = None) -> RouteView:
+def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Moved:
     """Send all requests of an endpoint to the version that was `production` before the present one. Other variants end,
     and so does the shadow. Return the new route.
 
@@ -111,7 +120,7 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Rout
     return _reroute(project, endpoint, change, why=why)
 
 
-def retire(project: Project, endpoint: str, variant: str | None, *, why: str | None = None) -> RouteView:
+def retire(project: Project, endpoint: str, variant: str | None, *, why: str | None = None) -> Moved:
     """End a variant of an endpoint. If `variant` is `shadow`, end the shadow. If it is None, end the endpoint itself.
     Return the new route.
 
@@ -170,9 +179,7 @@ def _alike(project: Project, version: VersionView, forced: str | None) -> str | 
         main = found.get(version.name)
         if main is None or main == version.version:
             return None
-        other = views.resolve("model", f"{version.name}:{main}")
-    known = [takes(each.out, each.preparation) for each in (version, other)]
-    columns = differing(*known) if all(known) else []
+        columns = _differing(*(_takes(views, version.name, number) for number in (version.version, main)))
     if columns and forced is None:
         raise RefusedError(
             f"model `{version.name}:{version.version}` takes other columns than version {main}, which is `{MAIN}`:"
@@ -180,6 +187,41 @@ def _alike(project: Project, version: VersionView, forced: str | None) -> str | 
             hint='promote it, once clients send its columns; or let it answer anyway: `--force --why "..."`',
         )
     return forced if columns else None
+
+
+def _takes(views: Views, model: str, version: int) -> tuple[Column, ...]:
+    """Return the columns that records for a version need, or none if they aren't known before the model is loaded."""
+    found = views.resolve("model", f"{model}:{version}")
+    return takes(found.out, found.preparation)
+
+
+def _differing(some: tuple[Column, ...], others: tuple[Column, ...]) -> list[str]:
+    return differing(some, others) if some and others else []
+
+
+def _warning(views: Views, moved: RouteView, before: RouteView) -> str | None:
+    """Return a warning if another version than before is `production` and takes other columns, otherwise None. Clients
+    may still send the columns of the version before."""
+    new, old = _main(moved), _main(before)
+    if new is None or old is None or new == old:
+        return None
+    now, then = (_takes(views, moved.endpoint, version) for version in (new, old))
+    names, known = {column.name for column in now}, {column.name for column in then}
+    both = names & known
+    always = {moved.key, moved.time}  # each record has them, whether or not the version takes them
+    columns = [name for name in _differing(now, then) if name in both or name not in always]
+    if not columns:
+        return None
+    needed, unknown = ([name for name in columns if name not in others] for others in (known, names))
+    retyped = [name for name in columns if name in both]
+    ways = (("needs", needed, ""), ("doesn't take", unknown, ""), ("takes", retyped, " in another type"))
+    how = " and ".join(f"{verb} {listed(found, FEW)}{more}" for verb, found, more in ways if found)
+    taking = [f'`{name} = "take"`' for name, found in (("missing", needed), ("unknown", unknown)) if found]
+    unless = "" if retyped else f", unless the server's settings have {' and '.join(taking)}"
+    return (
+        f"version {new} takes other columns than version {old}, which was `{MAIN}`: it {how}. Requests with the columns"
+        f" of version {old} get the status 422{unless}"
+    )
 
 
 def _must_be(route: Route | None, endpoint: str) -> Route:
@@ -202,8 +244,10 @@ def _reroute(
     *,
     why: str | None,
     is_forced: bool = False,
-) -> RouteView:
+) -> Moved:
     with open_ledger(project) as ledger:
         registry.reroute(ledger, endpoint, change, by=ledger.user, why=why, is_forced=is_forced)
     with read(project) as views:
-        return moves(views, endpoint)[0]
+        moved, *earlier = moves(views, endpoint)
+        warning = _warning(views, moved, earlier[0]) if earlier else None
+    return Moved(**structs.asdict(moved), warnings=() if warning is None else (warning,))

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.endpoints import say_route
-from headrace.cli.terminal.terminal import say_json
+from headrace.cli.terminal.endpoints import say_moved
 from headrace.operate.endpoints.routes import promote
 from headrace.project import project
 
@@ -37,9 +36,12 @@ def command(
     Other variants keep their shares, but a variant of the same version ends. `--key` and `--time` name columns that
     each record must have from then on. Without these options, the endpoint keeps its present columns.
 
+    If the version takes other columns than the `production` before, the command warns: clients may still send the
+    columns of that version.
+
     If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
     it promotes the version anyway.
     """
     route = promote(project.load(overlay=config), named, key=key, time=time, why=why, forced=forced)
-    say_json(route) if as_json else say_route(route)
+    say_moved(route, as_json=as_json)
     return 0

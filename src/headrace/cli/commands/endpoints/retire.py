@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.endpoints import say_route
-from headrace.cli.terminal.terminal import say_json
+from headrace.cli.terminal.endpoints import say_moved
 from headrace.operate.endpoints.routes import retire
 from headrace.project import project
 
@@ -24,5 +23,5 @@ def command(endpoint: str, variant: str | None, why: str | None, as_json: bool, 
     shadow ends. Without VARIANT, the endpoint itself ends: nothing answers its requests any more. Its record and its
     predictions stay, and `headrace promote` begins it again."""
     route = retire(project.load(overlay=config), endpoint, variant, why=why)
-    say_json(route) if as_json else say_route(route)
+    say_moved(route, as_json=as_json)
     return 0

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.endpoints import say_route
-from headrace.cli.terminal.terminal import say_json
+from headrace.cli.terminal.endpoints import say_moved
 from headrace.operate.endpoints.routes import rollback
 from headrace.project import project
 
@@ -21,7 +20,8 @@ from headrace.project import project
 def command(endpoint: str, why: str | None, as_json: bool, config: Path | None) -> int:
     """Sends all requests of an endpoint to the version that was its `production` before the present one. Other variants
     and the shadow end. A second rollback brings back the present version. To go to any other version, use
-    `headrace promote NAME:3`."""
+    `headrace promote NAME:3`. If the version takes other columns than the present one, the command warns: clients may
+    still send the columns of the present version."""
     route = rollback(project.load(overlay=config), endpoint, why=why)
-    say_json(route) if as_json else say_route(route)
+    say_moved(route, as_json=as_json)
     return 0

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.endpoints import say_route
-from headrace.cli.terminal.terminal import say_json
+from headrace.cli.terminal.endpoints import say_moved
 from headrace.errors import UsageError
 from headrace.operate.endpoints.routes import split
 from headrace.project import project
@@ -52,5 +51,5 @@ def command(
         raise UsageError("the variant of a shadow is always called `shadow`", hint="leave out `--as`")
     found = project.load(overlay=config)
     route = split(found, named, share, variant=variant or CANARY, why=why, forced=forced)
-    say_json(route) if as_json else say_route(route)
+    say_moved(route, as_json=as_json)
     return 0

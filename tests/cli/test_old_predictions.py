@@ -105,11 +105,3 @@ def test_a_backup_and_an_archive_of_a_log_that_was_forgotten_in_part_are_whole(s
     done = other("ledger", "import", "../all.headrace")
     assert done.code == 0, done.err
     assert shown(other) == [2, 3]
-
-
-def test_a_setting_that_is_no_time_is_told(shell: Shell) -> None:
-    shell.write("headrace.toml", '[serve]\nkeep = "soon"\n')
-    seal(1, days=1)
-    done = shell("gc")
-    assert (done.code, "`keep`" in done.err) == (2, True), done.err
-    assert shown(shell) == [1]

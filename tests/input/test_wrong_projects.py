@@ -64,6 +64,19 @@ def test_settings_are_told_with_file_and_line(project: Project, text: str, messa
     assert not project.home.joinpath("store", "logs").exists()
 
 
+def test_without_its_files_a_project_still_shows_checks_and_gives_back_what_it_has(project: Project) -> None:
+    assert project.headrace("run", "flow").code == 0
+    project.write("headrace.toml", "[project]\npipelines = ['gone.py']\n")
+    (project.root / "pipelines.py").unlink()
+    for words in (["runs"], ["show"], ["fsck"], ["gc"], ["models"], ["ledger", "export", "all.headrace"]):
+        done = project.headrace(*words)
+        assert done.code == 0, done
+    told = "headrace.toml:2: there is no file `gone.py`"
+    for words in (["run", "flow"], ["plan", "flow"], ["resume", "latest", "--new-code"]):
+        check_error(project.headrace(*words), 2, told, hint="relative to")
+    assert told in project.headrace("doctor").out
+
+
 def test_a_file_of_settings_that_is_no_text_is_told(project: Project) -> None:
     (project.root / "headrace.toml").write_bytes(b"\xff\xfe")
     check_error(project.headrace("runs"), 2, "headrace.toml", "UTF-8", hint="TOML")

@@ -170,12 +170,14 @@ BROKEN = {
     ),
     "a time in strange words": ("[run]\ntimeout = 'soon'\n", {}, "headrace.toml:2: `timeout` is 'soon'", "90s"),
     "no time at all": ("[run]\ntimeout = 0\n", {}, "headrace.toml:2: `timeout` is 0", "above 0"),
-    "a file that isn't there": (
-        "[project]\npipelines = ['a.py']\n",
+    "how long predictions are kept": ("[serve]\nkeep = 'soon'\n", {}, "headrace.toml:2: `keep` is 'soon'", "90s"),
+    "how long those of an endpoint are kept": (
+        "[endpoint.delays]\nlog = 'off'\nkeep = -1\n",
         {},
-        "headrace.toml:2: there is no file `a.py`",
-        "relative",
+        "headrace.toml:3: `keep` is -1",
+        "above 0",
     ),
+    "how long runs are kept": ("", {"HEADRACE__GC__KEEP": "a while"}, "HEADRACE__GC__KEEP: `keep` is 'a while'", "7d"),
     "a variable's wrong type": (
         "",
         {"HEADRACE__POOL__LOCAL__CPU": "many"},
@@ -206,6 +208,18 @@ def test_what_is_wrong_is_said_with_its_line_and_a_hint(
         load(environment=environment)
     assert message in caught.value.message
     assert hint in str(caught.value.hint)
+
+
+def test_a_file_of_pipelines_that_is_not_there_matters_only_to_what_needs_pipelines(root: Path) -> None:
+    write(root, "[project]\npipelines = ['a.py', 'pipelines.py', 'b.py']\n")
+    project = load(environment={})
+    assert project.files == (root / "pipelines.py",)
+    with pytest.raises(ConfigError) as caught:
+        project.check_files()
+    assert caught.value.message == f"headrace.toml:2: there is no file `a.py` in `{root}`"
+    assert "relative" in str(caught.value.hint)
+    write(root, "")
+    load(environment={}).check_files()
 
 
 @pytest.mark.parametrize(

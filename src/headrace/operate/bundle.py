@@ -44,7 +44,9 @@ def make_bundle(project: Project, store: Store) -> Bundle:
     Raises:
         ProjectError: the files are too large together (the message names the largest), a file can't be read, or a
             file's name isn't UTF-8.
+        ConfigError: a file that the settings name isn't there.
     """
+    project.check_files()
     files = {**dict(source_files(project.root)), **project.extra}
     installed = [*editable_roots()]
     members = [_inside(folder, project.root) for _, folder in installed if _holds(project.root, folder)]
@@ -237,5 +239,10 @@ def _inside(file: Path, root: Path) -> str:
 
 
 def names_of(project: Project) -> tuple[str, ...]:
-    """Return the paths, in the bundle, of the files that may define pipelines."""
+    """Return the paths, in the bundle, of the files that may define pipelines.
+
+    Raises:
+        ConfigError: a file that the settings name isn't there.
+    """
+    project.check_files()
     return tuple(_inside(file, project.root) for file in project.files)

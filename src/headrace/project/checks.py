@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
-from headrace.errors import ConfigError, meant, there
+from headrace.errors import ConfigError, DefinitionError, meant, there
 from headrace.project.layers import Layers
 from headrace.project.setting_table import backends_of
 from headrace.project.settings import Config, keys
+from headrace.spec.duration import seconds
 from headrace.spec.fleet import HOME, Pool
 
 
@@ -60,6 +61,26 @@ def check_places(config: Config, layers: Layers) -> None:
         )
     for stage, name in config.place.items():
         _check_pool(layers, ("place", stage), name, config)
+
+
+def check_times(config: Config, layers: Layers) -> None:
+    """Raise an error if a setting that says how long isn't a time.
+
+    Raises:
+        ConfigError: a setting is wrong. The message says where it was written.
+    """
+    times = {
+        ("run", "timeout"): config.run.timeout,
+        ("gc", "keep"): config.gc.keep,
+        ("serve", "keep"): config.serve.keep,
+        **{("endpoint", name, "keep"): section.keep for name, section in config.endpoint.items()},
+    }
+    for path, value in times.items():
+        try:
+            if value is not None and seconds(value, name=path[-1]) <= 0:
+                raise DefinitionError(f"`{path[-1]}` is {value!r}", hint="give a time above 0")
+        except DefinitionError as error:
+            raise ConfigError(f"{layers.origin(*path)}: {error.message}", hint=error.hint) from None
 
 
 def check_notify(config: Config, layers: Layers) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.errors import ConfigError, DefinitionError, ProjectError
+from headrace.errors import ConfigError, ProjectError
 from headrace.project import host_limits
-from headrace.project.checks import check_notify, check_places, no_pool
+from headrace.project.checks import check_notify, check_places, check_times, no_pool
 from headrace.project.layers import Layers
 from headrace.project.settings import Config, PlaceSection, PoolSection
 from headrace.spec.address import StoreAddress
@@ -28,7 +28,7 @@ class Project(Struct, frozen=True, kw_only=True):
     """A project: `root` is its folder, `home` the folder of its state, `files` the Python files with its pipelines.
 
     `config_files` are the files that the settings were read from. `extra` are more files to put into bundles: their
-    bytes, by path.
+    bytes, by path. `absent` says which file of `[project] pipelines` isn't there (empty: all are there).
     """
 
     root: Path
@@ -37,6 +37,7 @@ class Project(Struct, frozen=True, kw_only=True):
     config: Config = Config()
     config_files: tuple[Path, ...] = ()
     extra: dict[str, bytes] = {}
+    absent: str = ""
 
     @property
     def name(self) -> str:
@@ -167,6 +168,19 @@ class Project(Struct, frozen=True, kw_only=True):
             cache_gib=section.cache_gib,
         )
 
+    def check_files(self) -> None:
+        """Check that the files with the project's pipelines are there.
+
+        Raises:
+            ConfigError: a file that the settings name isn't there.
+        """
+        if self.absent:
+            raise ConfigError(
+                self.absent,
+                hint="`[project] pipelines` lists the Python files that define pipelines, relative to the project's"
+                " folder",
+            )
+
     def address(self, target: str) -> str:
         """Return the address of a pipeline. If `target` is `FILE:NAME`, FILE is made relative to the project's
         folder."""
@@ -227,11 +241,12 @@ def load(
         layers.add_file(file)
     layers.add_environment(environment)
     config = layers.config()
-    _check_timeout(config, layers)
+    check_times(config, layers)
     check_places(config, layers)
     check_notify(config, layers)
     project_file = (root / FILE).is_file()
-    files = _pipeline_files(root, config, layers) if project_file or layers.origin("project", "pipelines") else ()
+    has_settings = project_file or layers.origin("project", "pipelines")
+    files, absent = _pipeline_files(root, config, layers) if has_settings else ((), "")
     if named is not None and named not in files:
         files = (named, *files)
     home = root / Path(environment.get("HEADRACE_HOME") or STATE).expanduser()
@@ -242,6 +257,7 @@ def load(
         files=files,
         config=config,
         config_files=tuple(config_files),
+        absent=absent,
     )
 
 
@@ -346,30 +362,22 @@ def _upward(folder: Path, name: str) -> Path | None:
     return next((each for each in (folder, *folder.parents) if (each / name).exists()), None)
 
 
-def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[Path, ...]:
-    files = []
+def _pipeline_files(root: Path, config: Config, layers: Layers) -> tuple[tuple[Path, ...], str]:
+    """Return the files of the settings that may define pipelines, and a text that says which of them isn't there. The
+    text is empty if all are there.
+
+    The default file may be missing: runs can name their files.
+    """
+    files, absent = [], ""
+    where = layers.origin("project", "pipelines")
     for name in config.project.pipelines:
         file = root / name
-        if not file.is_file():
-            where = layers.origin("project", "pipelines")
-            if where is None:
-                continue  # the default file may be missing: runs can name their files
-            raise ConfigError(
-                f"{where}: there is no file `{name}` in `{root}`",
-                hint="`[project] pipelines` lists the Python files that define pipelines, relative to the project's"
-                " folder",
-            )
-        _check_module(file, name)
-        files.append(file)
-    return tuple(files)
-
-
-def _check_timeout(config: Config, layers: Layers) -> None:
-    try:
-        if config.run.timeout is not None and seconds(config.run.timeout) <= 0:
-            raise DefinitionError(f"`timeout` is {config.run.timeout!r}", hint="give a time above 0")
-    except DefinitionError as error:
-        raise ConfigError(f"{layers.origin('run', 'timeout')}: {error.message}", hint=error.hint) from None
+        if file.is_file():
+            _check_module(file, name)
+            files.append(file)
+        elif where is not None:
+            absent = absent or f"{where}: there is no file `{name}` in `{root}`"
+    return tuple(files), absent
 
 
 def _pool(name: str, section: PoolSection) -> Pool:

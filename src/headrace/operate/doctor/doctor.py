@@ -74,6 +74,8 @@ def _namespace() -> Answer:
 
 
 def _pipelines(project: Project) -> Answer:
+    if project.absent:
+        return "wrong", project.absent, "write this file, or correct `[project] pipelines`"
     for file in project.files:
         try:
             compile(file.read_bytes(), str(file), "exec", dont_inherit=True)

@@ -40,7 +40,6 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     Raises:
         LedgerError: another collector is running.
         ConfigError: the store belongs to another ledger.
-        DefinitionError: a setting `keep` is no time.
     """
     _check_owner(project)
     found_stores = stores(project)

@@ -167,5 +167,5 @@ def test_a_task_that_printed_nothing_is_told_with_what_became_of_it(project: She
     run = project("run", "good", "--json").json["run"]
     shown = project("logs", run, "best")
     assert (shown.code, shown.out) == (0, "")
-    assert "`best` printed nothing; it is succeeded: " in shown.err
+    assert "`best` printed nothing; it has succeeded: " in shown.err
     assert "printed nothing" not in project("logs", run, "one").err

@@ -31,7 +31,7 @@ def small() -> Parts:
 
 @hr.stage
 def rows() -> pa.Table:
-    return pa.table({"a": ["1", "x", "y", "4"]})
+    return pa.table({"a": ["x", "y", *map(str, range(98))]})
 
 
 @hr.stage
@@ -47,7 +47,8 @@ def parts() -> None:
 
 @hr.pipeline
 def cleaned() -> None:
-    prepare.clean(rows(), [prepare.Numbers(columns="a")])
+    out = prepare.clean(rows(), [prepare.Numbers(columns="a")])
+    prepare.apply(rows(), out.preparation)
 
 
 @hr.pipeline
@@ -81,10 +82,11 @@ def test_a_pipeline_that_there_is_not_is_refused_detached_too_however_long_the_i
     assert flows("runs", "--json").json["runs"] == []
 
 
-def test_a_run_warns_of_rows_that_cleaning_puts_aside(flows: Shell) -> None:
+def test_a_run_warns_of_rows_that_cleaning_puts_aside_however_few_they_are(flows: Shell) -> None:
     done = flows("run", "cleaned")
     assert done.code == 0
-    assert "2 of 4 rows (50%) are put aside, into `quarantine`" in done.err
+    for task in ("clean", "apply"):
+        assert f"warning: `{task}`: 2 of 100 rows (2%) are put aside, into `quarantine`" in done.err
 
 
 def test_what_a_time_limit_ended_is_not_called_cancelled_by_somebody(flows: Shell) -> None:

@@ -12,7 +12,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import point_text
 from headrace.cli.terminal.terminal import Harmless, paint, say_bytes, tell
 from headrace.inspect.logs import Piece, Told, follow, logs, maker
-from headrace.inspect.views import Views, read
+from headrace.inspect.views import Views, in_words, read
 from headrace.project import project
 from headrace.report.marks import printable
 
@@ -46,7 +46,7 @@ def _say_that_nothing_is_there(views: Views, run: str, task: str) -> None:
     reason has its error."""
     shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
     if shown is not None:
-        tell(f"`{task}` printed nothing; it is {shown.state}: {shown.reason}", label="note:")
+        tell(f"`{task}` printed nothing; it {in_words(shown.state)}: {shown.reason}", label="note:")
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:

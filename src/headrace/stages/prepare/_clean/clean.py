@@ -24,7 +24,7 @@ from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import value_of
 from headrace.stages.prepare._clean.expressions import TEXTUAL, can_hold, fits, learned_by
 from headrace.stages.prepare._clean.preparation import Preparation, Step
-from headrace.stages.prepare._clean.report import FITTED, report_of
+from headrace.stages.prepare._clean.report import FITTED, put_aside, report_of
 from headrace.stages.prepare._clean.rules import (
     ALL,
     AnyRule,
@@ -71,10 +71,6 @@ class _Learned(NamedTuple):
     left_out: Sequence[str] = ()
 
 
-MOST_ASIDE = 0.05
-"""A run warns if more than this share of the rows is quarantined."""
-
-
 def _check(given: Mapping[str, Any]) -> None:
     """Refuse rules with conditions, patterns or formats that can't be read, if the rules are known when the pipeline is
     traced."""
@@ -97,8 +93,8 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     """Clean a table by rules, applied in order: a list of rules, or a TOML file of rules (`hr.File("rules.toml")`).
 
     For each rule and column, the report says how many values and rows were lost, and how many values were filled,
-    changed and read as another type, with examples before and after. `prepare.apply` cleans other rows in the same way,
-    by the preparation that this stage returns.
+    changed and read as another type, with examples before and after. A warning counts the quarantined rows.
+    `prepare.apply` cleans other rows in the same way, by the preparation that this stage returns.
 
     Raises:
         DataError: a column is missing, or there is a value that a rule with `otherwise = "stop"` can't handle.
@@ -113,11 +109,8 @@ def clean(table: pa.Table, rules: Sequence[AnyRule] | File) -> Cleaned:
     left_out = tuple(said for each in found for said in each.left_out)
     fitted = any(isinstance(rule, Fill) and rule.how in ("mean", "median") for rule in rules)
     quarantine = work.quarantine()
-    if len(quarantine) > MOST_ASIDE * len(table):
-        share = len(quarantine) / len(table)
-        warn(
-            f"{len(quarantine):,} of {len(table):,} rows ({share:.0%}) are put aside, into `quarantine`: see the report"
-        )
+    if len(quarantine):
+        warn(put_aside(len(quarantine), len(table)))
     report = report_of(
         "Cleaning",
         f"{len(table):,} rows, cleaned by {'1 rule' if len(rules) == 1 else f'{len(rules)} rules'}.",

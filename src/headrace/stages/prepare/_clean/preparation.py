@@ -23,7 +23,7 @@ from headrace.spec.noun import Document, Noun
 from headrace.spec.report import Report
 from headrace.stages.ingest._check.finding import cell
 from headrace.stages.ingest._files.suffixes import is_file_name
-from headrace.stages.prepare._clean.report import report_of
+from headrace.stages.prepare._clean.report import put_aside, report_of
 from headrace.stages.prepare._clean.rules import ALL, AnyRule, Deduplicate, Drop, OnColumns, Rename, Without
 from headrace.stages.prepare._clean.steps import Work, on_column, rename, take_away, without
 from headrace.stages.tables import engine
@@ -130,15 +130,18 @@ def apply(table: pa.Table, preparation: Preparation, *, without: str | Sequence[
     """Prepare rows in the same way as `prepare.clean` cleaned other rows. This is `preparation.apply(table)` as a
     stage.
 
-    `without` names columns that these rows don't have, such as the target. If a column in the preparation's
-    `categories` has values that aren't among its categories, a warning counts the rows with such values. There is no
-    warning for a column whose categories are all file names, because other rows always have new file names.
+    `without` names columns that these rows don't have, such as the target. A warning counts the quarantined rows. If a
+    column in the preparation's `categories` has values that aren't among its categories, a warning counts the rows with
+    such values. There is no warning for a column whose categories are all file names, because other rows always have
+    new file names.
 
     Raises:
         DataError: a column is missing or has another type, or a rule with `otherwise="stop"` met a value that it can't
             read.
     """
     prepared = preparation.apply(table, without=without)
+    if len(prepared.quarantine):
+        warn(put_aside(len(prepared.quarantine), len(table)))
     for name, count in prepared.unseen.items():
         if count and not all(map(is_file_name, preparation.categories[name])):
             grid = next(each for each in prepared.report.grids if each.title.startswith(f"Values of {name} that"))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from headrace.spec.noun import Noun
 from headrace.spec.report import Cell, Fact, Grid, Report
-from headrace.stages.ingest._check.finding import cell
+from headrace.stages.ingest._check.finding import cell, share
 
 EXAMPLES = 5
 FITTED = "Means and medians that fill gaps come from all rows: split first if test rows must not affect them."
@@ -48,6 +48,16 @@ class Change(Noun, frozen=True, kw_only=True):
     def losses(self) -> int:
         """The number of values and rows that are lost."""
         return self.nulled + self.aside + self.dropped
+
+
+def put_aside(quarantined: int, given: int) -> str:
+    """Return a warning that counts the quarantined rows.
+
+    >>> put_aside(44, 1_000)
+    '44 of 1,000 rows (4.4%) are put aside, into `quarantine`: see the report'
+    """
+    part = f"{quarantined:,} of {given:,} rows ({share(quarantined, given)})"
+    return f"{part} are put aside, into `quarantine`: see the report"
 
 
 def report_of(

@@ -94,8 +94,7 @@ class HeadraceError(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user has interrupted a call before a run began, or before the run's new code was traced. The message says
-    what has become of the run."""
+    """The user has interrupted a call. The message says what this means: whether a run has begun, for example."""
 
     def _render_traceback_(self) -> list[str]:
         """Return the only line that a notebook shows for this error. It has no traceback, because it doesn't matter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -119,6 +121,20 @@ def test_what_an_attempt_does_is_done_once_and_counts_once(project: Project, tmp
     assert (done.task["waits"]["attempts"], done.task["after"]["state"]) == (1, "succeeded")
     assert begun(tmp_path) == 1
     assert project.headrace("logs", "latest", "waits").out.split("\n")[:2] == ["it begins", "it ends"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_an_attempt_outlives_the_group_of_its_driver_which_a_closed_terminal_or_a_notebooks_end_kills(
+    project: Project, tmp_path: Path, number: signal.Signals
+) -> None:
+    driver = project.start("run", "slow", "--folder", str(tmp_path), start_new_session=True)
+    wait_for(lambda: begun(tmp_path) > 0)
+    os.killpg(driver.pid, number)
+    assert finish(driver).code == -number
+    assert len(workers(project)) == 1
+    (tmp_path / "end").touch()
+    done = project.headrace("resume", "latest", "--json")
+    assert (done.code, done.task["waits"]["attempts"], begun(tmp_path)) == (0, 1, 1), done
 
 
 def test_an_attempt_outlives_two_drivers_that_are_killed_and_one_that_looks_on(

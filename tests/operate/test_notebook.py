@@ -140,6 +140,48 @@ def test_an_interrupt_before_a_run_began_is_one_line_without_our_frames(project:
     assert "launcher.py" not in told
 
 
+BUSY = """
+import time
+
+@hr.pipeline
+def busy() -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        pass
+
+class Slow:
+    def __reduce__(self):
+        return time.sleep, (60,)
+
+@hr.stage
+def slow() -> Slow:
+    return Slow()
+
+@hr.pipeline
+def slows() -> None:
+    slow()
+"""
+
+
+def test_other_calls_that_are_interrupted_end_at_once_with_one_line_without_our_frames(project: Project) -> None:
+    begins = (
+        "import os, signal, threading\nbegun = time.monotonic()\n"
+        "threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+    )
+    *_, planned, after, loaded = play(
+        project.root,
+        CODE,
+        f"{BUSY}slows.run()",
+        f"{begins}busy.plan()",
+        "print(time.monotonic() - begun)",
+        f"{begins}hr.load('latest', 'slow')",
+    )
+    for shown, message in ((planned, "interrupted before the plan was made"), (loaded, "interrupted")):
+        assert shown[-1]["evalue"] == message, shown
+        assert "".join(shown[-1]["traceback"]) == f"KeyboardInterrupt: {message}\n"
+    assert float(said(after)) < 5.0
+
+
 def test_a_command_in_a_cell_shows_progress_as_lines_since_a_notebook_can_not_redraw(project: Project) -> None:
     (outputs,) = play(project.root, f"!NO_COLOR=1 {COMMAND} run flow")
     assert "succeeded numbers" in said(outputs)

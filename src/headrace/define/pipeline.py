@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.define.ports import Tracer, resolver, running, tracing
 from headrace.define.type_check import shown
-from headrace.errors import DefinitionError, RefusedError, TraceError, UsageError, listed, meant
+from headrace.errors import DefinitionError, Interrupted, RefusedError, TraceError, UsageError, listed, meant
 from headrace.spec.policy import OURS
 
 P = ParamSpec("P")
@@ -36,6 +36,13 @@ class Launching:
 
 
 launching = Launching()
+
+
+_INTERRUPTED = {
+    "run": "interrupted: `hr.runs()` shows whether a run has begun",
+    "plan": "interrupted before the plan was made",
+}
+"""What an interrupt means, by the method of a pipeline that was interrupted. A run that has begun tells it itself."""
 
 
 class PipelineFunction(Generic[P]):
@@ -96,13 +103,16 @@ class PipelineFunction(Generic[P]):
         """Call the launcher's `run` or `plan`, as `what` says, and return its result.
 
         An error in the user's arguments, settings or code is raised without a traceback through Headrace's own code,
-        which wouldn't help the user.
+        which wouldn't help the user. The same holds for an interrupt by the user.
         """
         try:
             self._refuse_inside(what)
             return getattr(_launcher(), what)(self, bound(self, args, kwargs))
         except (UsageError, RefusedError) as error:
             raise error.with_traceback(None)  # noqa: B904  it is the same error
+        except KeyboardInterrupt as error:
+            told = error if isinstance(error, Interrupted) else Interrupted(_INTERRUPTED[what])
+            raise told.with_traceback(None) from None
 
     def _refuse_inside(self, what: str) -> None:
         """Raise an error in a tracer or a worker: these processes can't reach the ledger or the project.

@@ -71,12 +71,14 @@ def plan(
         store = open_store(project, chosen[0].region)
         bundle = make_bundle(project, store)
         grounds = open_grounds(project, chosen, lease.run, lease.epoch, bundle, note).grounds
+        is_traced = False
         try:
             order = Trace(name, files, tuple(params.items()))
             graph = trace(project, store, grounds[0].backend, order, SystemClock().now(), note, lease.point)
+            is_traced = True
         finally:
             for ground in reversed(grounds):
-                ground.backend.close()
+                ground.backend.close(now=not is_traced)  # after an interrupt, the tracer may be busy for a long time
         if not graph.partial:
             check_policy(policy, graph.nodes, graph.stages)
         with views(project) as past:

@@ -22,7 +22,7 @@ QUIET_S = 3.0
 gives up on the zygote."""
 LOOK_S = 1.0
 """At most this many seconds between two calls of `events` count as a zygote's silence. If more time has passed, the
-driver could not read messages: it was busy, or it was stopped together with the zygote, as by ^Z."""
+driver could not read messages: it was busy, or it was stopped, as by ^Z."""
 
 
 class Parent:

@@ -96,10 +96,14 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
     words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
-    # ^C reaches all processes of a terminal. It is blocked until the zygote has set its handlers, which ignore it.
+    # ^C, the end of a terminal and the end of a notebook's kernel reach the process group of the driver. The zygote and
+    # its workers are in groups of their own, so that attempts go on until the driver or its successor ends them.
+    # Some programs signal all processes that they can find. Until the zygote has set its handlers, which ignore these
+    # signals, they are blocked.
     mask = [signal.SIGINT, signal.SIGTERM]
     mark = os.urandom(16).hex()
-    pid = os.posix_spawn(words[0], words, {**environment, MARK: mark}, file_actions=actions, setsigmask=mask)
+    told = {**environment, MARK: mark}
+    pid = os.posix_spawn(words[0], words, told, file_actions=actions, setsigmask=mask, setpgroup=0)
     theirs.close()
     os.close(null)
     return Spawned(pid, ours, errors, mark)

@@ -18,7 +18,7 @@ from msgspec import structs
 from headrace.codec.codecs import Codecs
 from headrace.define.pipeline import PipelineFunction
 from headrace.define.ports import current, resolver
-from headrace.errors import LedgerError, NotFoundError, RunCancelled, RunFailed, UsageError, near
+from headrace.errors import Interrupted, LedgerError, NotFoundError, RunCancelled, RunFailed, UsageError, near
 from headrace.inspect.endpoints.labels import labelled
 from headrace.inspect.endpoints.predictions import predictions as read_predictions
 from headrace.inspect.get.get import artifact, find
@@ -47,6 +47,16 @@ if TYPE_CHECKING:
     from headrace.operate.progress.live_table import LiveObserver
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """If the user interrupts the code in this context, raise an `Interrupted`: a notebook shows it without lines of
+    Headrace's own code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted") from None
+
+
 class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
     """A task of a run, for Python programs.
 
@@ -57,6 +67,7 @@ class RunTask(TaskView, frozen=True, kw_only=True, eq=False):
     _project: Project
     _run: str
 
+    @_interruptible()
     def value(self, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
         """Load and return the task's output. With `columns`, only these columns of a table are read.
 
@@ -122,6 +133,7 @@ class Run:
         return self.view.why
 
     @cached_property
+    @_interruptible()
     def warnings(self) -> tuple[Warned, ...]:
         """The warnings of the run's tasks. Each has the name of the `task` and the `text`. If the run judged several
         models, `of` is the name of the model that the task judged."""
@@ -129,6 +141,7 @@ class Run:
             return all_warnings(found, self.id)
 
     @cached_property
+    @_interruptible()
     def gates(self) -> tuple[Held, ...]:
         """The gates that said no. Each has its name as `gate`, the `tasks` that were skipped because of it (maybe
         none), and its `rules` that don't hold."""
@@ -227,6 +240,7 @@ class Launcher:
         return Planned(**{name: getattr(plan, name) for name in plan.__struct_fields__})
 
 
+@_interruptible()
 def runs(*, limit: int = 100) -> list[Run]:
     """Return up to `limit` runs of the current folder's project, the newest first. The project may also be that of a
     folder above, as for commands."""
@@ -235,6 +249,7 @@ def runs(*, limit: int = 100) -> list[Run]:
         return Runs(Run(project, found.show(view.run)) for view in found.runs(limit=limit).runs)
 
 
+@_interruptible()
 def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None = None, safe: bool = False) -> Any:
     """Load and return an artifact of the current folder's project. The project may also be that of a folder above, as
     for commands.
@@ -259,6 +274,7 @@ def load(digest: str, part: str | None = None, *, columns: Sequence[str] | None 
     return Codecs().load(ref, reading_store(project), safe_only=safe, columns=columns)
 
 
+@_interruptible()
 def predictions(endpoint: str, *, since: date | str | None = None, labels: bool = False) -> pa.Table:
     """Return the predictions of an endpoint of the current folder's project, in the order of their requests.
     Predictions that are still only in this host's log are included.
@@ -330,5 +346,6 @@ def _place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
 def _notebook_place(pipeline: PipelineFunction[Any]) -> tuple[Project, str]:
     """Return the current folder's project with the notebook's code added, and the pipeline's name."""
     project = projects.load(notebook=True)
-    project = structs.replace(project, files=(project.root / NOTEBOOK,), extra=notebook_files(pipeline, project.root))
+    files = (project.root / NOTEBOOK,)
+    project = structs.replace(project, files=files, extra=notebook_files(pipeline, project.root), absent="")
     return project, pipeline.name

@@ -69,7 +69,7 @@ def check_times(config: Config, layers: Layers) -> None:
     Raises:
         ConfigError: a setting is wrong. The message says where it was written.
     """
-    times = {
+    times: dict[tuple[str, ...], str | float | None] = {
         ("run", "timeout"): config.run.timeout,
         ("gc", "keep"): config.gc.keep,
         ("serve", "keep"): config.serve.keep,

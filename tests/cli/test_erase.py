@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from headrace.backends.processes.namespace import works
+from headrace.cli.commands.endpoints.erase import _say
+from headrace.operate.erasure.erase import Erased
 from tests.cli.test_serve import Client, deploy, deployed, serving
 from tests.operate.test_erase import ANNA, files_with
 from tests.projects import Project, lent
@@ -109,7 +111,7 @@ def test_a_person_is_erased_from_the_log_of_a_server_and_from_what_was_made_of_i
         assert done.code == 6, done
         assert "not complete: a server of this host has not sealed its log yet" in done.err
         assert "dataset `answers:1`" in done.out
-        assert "left as it is: model `second:1`" in done.out
+        assert re.search(r"left as they are: \d outputs\n +model `second:1`", done.out), done.out
         assert "not searched: other files, printed output" in done.out
         assert re.search(r"requests about the person that arrive until 2\S+ \S+ are left out too", done.out)
         assert "isn't complete" in project.headrace("fsck").out
@@ -151,3 +153,21 @@ def test_bad_words_are_refused_with_what_to_do(project: Project) -> None:
     assert (done.code, "`--resume` takes no ENDPOINT" in done.err) == (2, True)
     assert project.headrace("erasures").err.startswith("nobody was erased yet")
     assert project.headrace("erasures", "nobody").code == 2
+
+
+def test_what_was_made_from_erased_tables_is_counted_and_only_the_first_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    below = [
+        "model `second:1`, from task `fit` of run `r`",
+        *(f"text, from task `t[#{n}]` of run `r`" for n in range(59)),
+    ]
+    fields = {"tables": ("the output of task `t` of run `r`",), "below": tuple(below), "models": ("a:1", "b:2")}
+    erased = Erased(erasure="e1", endpoint="lines", until=0.0, dry_run=False, blobs=1, waits=(), **fields)
+    _say(erased)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "    the output of task `t` of run `r`"
+    assert lines[2].endswith("can't be loaded any more until a run deploys them again: `a:1`, `b:2`")
+    assert lines[3] == "    made from these tables, and left as they are: 60 outputs"
+    assert lines[4] == f"        {below[0]}"
+    assert lines[9] == "        and 55 more: `headrace erasures e1` lists them"

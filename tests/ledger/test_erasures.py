@@ -12,7 +12,8 @@ from types import FrameType
 import msgspec
 import pytest
 
-from headrace.ledger import erasures, generations, records
+from headrace.errors import NotFoundError
+from headrace.ledger import erasures, generations, records, registration
 from headrace.ledger.database.database import Unmet
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.erasures import Rewritten, Spared, Told
@@ -20,6 +21,7 @@ from headrace.ledger.exclusive import alone
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.predictions import record
 from headrace.ledger.records import PredictionPartRecord
+from headrace.ledger.registry import register
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Head
 from headrace.ledger.transfer.archive_check import columns
@@ -30,6 +32,7 @@ from headrace.ledger.upkeep.gc import Collector
 from headrace.ledger.upkeep.retention import Keep
 from headrace.spec.artifact import ERASED, Ref, decode_ref
 from headrace.spec.endpoint import Erasure, Part, digest_of
+from headrace.spec.intent import Register
 from headrace.store.folder.folder import FolderStore
 from tests.ledger.samples import digest, open_ledger
 
@@ -94,7 +97,7 @@ def test_a_part_is_replaced_and_the_old_generation_is_marked_with_what_was_erase
     (now,) = parts(ledger)
     assert (decode_ref(now.out), now.count, now.segment) == (after, 1, row.segment)
     with closing(ledger.connect()) as db:
-        assert generations.erased(db) == {(before.digest, before.nonce)}
+        assert records.erased(db) == {(before.digest, before.nonce)}
         (erased,) = erasures.rows(db)
         assert generations.kept(db, [before, after]) == [False, True]
     assert erasures.erasure_of(erased) == ANNA
@@ -184,8 +187,8 @@ def test_a_small_value_is_taken_out_of_rows_and_of_the_ledger_s_file(ledger: Led
         db.execute(db.sql.MOVE_CURSOR, db.sql.values("MOVE_CURSOR", {**values, "at": NOW, "by": "me"}))
         erasures.begin(ledger, ANNA)
         erasures.erase(db, ANNA, [(out, "cursor `c`")])
-        assert generations.erased(db) == {(out.digest, ERASED)}
-        assert erasures.scrub(db, lease, records.runs(db), erasures.small(generations.erased(db))) == []
+        assert records.erased(db) == {(out.digest, ERASED)}
+        assert erasures.scrub(db, lease, records.runs(db), erasures.small(records.erased(db))) == []
         (cursor,) = BY_TABLE["cursors"].rows(db)
         left = decode_ref(cursor.value)
         assert (left.digest, left.inline, left.nonce) == (out.digest, None, ERASED)
@@ -257,3 +260,28 @@ def test_what_sealing_records_while_an_erasure_says_more_is_not_lost(ledger: Led
             sys.setprofile(None)
         seals.join()
         assert erasures.told_in(erasures.rows(db)[0]) == Told(below=("a model",), digests=("a",))
+
+
+def test_versions_with_erased_bytes_name_equal_ones_once_these_are_registered(
+    ledger: Ledger, store: FolderStore
+) -> None:
+    before, after, other = stored(store, SECRET), stored(store, SECRET), stored(store, "what bob said")
+
+    def put(model: str, preparation: Ref) -> list[Ref]:
+        """Register a version, and return the preparations of all versions."""
+        wanted = Register(kind="model", name="rents", out=small(model), preparation=preparation)
+        with closing(ledger.connect()) as db:
+            db.atomically(lambda: registration.put(db, wanted, run=None, task=None, by="ann", at=NOW))
+            return [decode_ref(row.preparation) for row in BY_TABLE["versions"].rows(db)]
+
+    put("one", before)
+    put("two", before)
+    assert put("three", other) == [before, before, other]
+    assert put("two", after) == [before, before, other], "what can be read stays"
+    erasures.begin(ledger, ANNA)
+    with closing(ledger.connect()) as db:
+        erasures.erase(db, ANNA, [(before, "a table")])
+    with pytest.raises(NotFoundError, match=r"the artifact .* was erased with a person"):
+        register(ledger, Register(kind="dataset", name="rows", out=before), by="ann")
+    assert put("three", other) == [before, before, other]
+    assert put("two", after) == [after, after, other]

@@ -399,7 +399,9 @@ def test_a_server_whose_model_has_an_erased_table_must_be_restarted(project: Pro
     folder.mkdir(parents=True)
     gather_blobs(project, [out], folder)
     (left,) = of(project).waits
-    assert left == f"the server with the process id {os.getpid()} has a model with erased tables: restart it"
+    server = f"the server with the process id {os.getpid()}"
+    then = "run the pipeline that deploys it, then restart the server"
+    assert left == f"{server} has a model with erased tables: {then}"
     with read(project) as found_:
         assert found_.erasures()[0].done is None
     shutil.rmtree(folder)

@@ -94,6 +94,10 @@ class OtherSettings:
         self.asked.append(run)
         return {"far"} if run in self.names else set()
 
+    def erased(self, generation: str) -> str | None:
+        """Return None: nothing was erased."""
+        return None
+
 
 def gives(order: Do) -> Behaviour:
     """Yield a number made of the key, after a second."""

@@ -7,7 +7,7 @@ from contextlib import closing
 import msgspec
 
 from headrace.errors import NotFoundError, UsageError
-from headrace.ledger import generations
+from headrace.ledger import generations, records
 from headrace.ledger.database.database import Database
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.registration import lock
@@ -25,7 +25,8 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
 
     Raises:
         UsageError: the cursor has a newer version by now.
-        NotFoundError: the garbage collector no longer keeps the value, and may be deleting it.
+        NotFoundError: a part of the value was erased; or the garbage collector no longer keeps the value, and may be
+            deleting it.
         LedgerError: the ledger can't be written.
     """
     name, version, value = wanted.name, wanted.version, _encode_ref(wanted.value)
@@ -36,7 +37,8 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
         if latest != version:
             raise _moved(name, version)
         if not generations.kept(db, [wanted.value])[0]:
-            raise given_up(name, wanted.value)
+            is_erased = records.has_erased(wanted.value, records.erased(db))
+            raise given_up(name, wanted.value, is_erased=is_erased)
         db.execute(db.sql.MOVE_CURSOR, (name, version + 1, value, None, None, ledger.now(), by))
         if not _is_stored(db):  # another process was quicker, after the check above
             raise _moved(name, version)
@@ -49,10 +51,11 @@ def advance(ledger: Ledger, wanted: Advance, *, by: str) -> None:
         db.atomically(lambda: work(db), done=lambda: True if _is_stored(db) else None)
 
 
-def given_up(name: str, value: Ref) -> NotFoundError:
-    """Return the error for a cursor's value that the garbage collector no longer keeps."""
+def given_up(name: str, value: Ref, *, is_erased: bool) -> NotFoundError:
+    """Return the error for a cursor's value that was erased, or that the garbage collector no longer keeps."""
+    why = "`headrace erase` erased a part of it" if is_erased else "`headrace gc` deleted it"
     return NotFoundError(
-        f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: `headrace gc` deleted it",
+        f"the value of cursor `{name}`, {value.digest[:12]}, is no longer kept: {why}",
         hint=f"name a version whose value is kept (`headrace cursors {name}` lists them), or give the value itself",
     )
 

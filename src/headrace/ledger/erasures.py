@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from headrace.errors import LeaseHeld
-from headrace.ledger import generations, records
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
@@ -256,7 +256,7 @@ def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> N
 def erase_equal(db: Database, found: Iterable[Generation]) -> list[Generation]:
     """Return those generations in `found` whose bytes were erased, and mark them as erased. `found` are generations
     that a store has. A writer that was killed may have left a generation that no row names."""
-    what = {row.digest: row for row in generations.erased_rows(db)}
+    what = {row.digest: row for row in records.erased_rows(db)}
     equal = [each for each in found if each[0] in what]
     fresh = [(digest, nonce, what[digest].erasure, what[digest].what) for digest, nonce in equal]
     if fresh:

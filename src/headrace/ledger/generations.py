@@ -17,8 +17,7 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
-from headrace.ledger.records import ERASED as ERASED_ROWS
-from headrace.ledger.records import ErasedRecord, RunRecord
+from headrace.ledger.records import RunRecord, erased
 from headrace.ledger.standing.tables import STANDING as TABLES
 from headrace.run.events import Reused, Taken, decode_event
 from headrace.run.projection import kept_by
@@ -92,17 +91,6 @@ def decoded(out: bytes) -> Ref:
 def of_output(run: int, out: bytes) -> Iterator[Naming]:
     """Yield the generations that an encoded output needs, each with the run's number."""
     return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)) if each.nonce != ERASED)
-
-
-def erased_rows(db: Database) -> Iterator[ErasedRecord]:
-    """Yield the rows of all erased generations."""
-    return scan.pages(db, ERASED_ROWS, db.sql.ERASED_FROM, (), digest="", nonce="")
-
-
-def erased(db: Database) -> frozenset[Generation]:
-    """Return the generations whose bytes were erased. Rows still name these generations, but no store is allowed to
-    have their bytes."""
-    return frozenset((row.digest, row.nonce) for row in erased_rows(db))
 
 
 def needed(db: Database, runs: Sequence[RunRecord], leaving: Container[bytes] = ()) -> Iterator[Naming]:

@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from msgspec import Struct
 
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import Reader
+from headrace.ledger.inventory import Generation
 from headrace.run.curves import Summary
 from headrace.run.events import Span
 from headrace.run.ports import LIVE, RunRow, TaskRow
+from headrace.spec.artifact import ERASED as NONCE
+from headrace.spec.artifact import Ref, within
 from headrace.spec.claim import Amount, Claim
 from headrace.spec.intent import RegistryKind
 
@@ -352,3 +355,20 @@ def tasks(db: Database, run: int) -> Iterator[TaskRow]:
 def results(db: Database) -> Iterator[ResultRecord]:
     """Yield all results."""
     return scan.results(db, RESULTS)
+
+
+def erased_rows(db: Database) -> Iterator[ErasedRecord]:
+    """Yield the rows of all erased generations."""
+    return scan.pages(db, ERASED, db.sql.ERASED_FROM, (), digest="", nonce="")
+
+
+def erased(db: Database) -> frozenset[Generation]:
+    """Return the generations whose bytes were erased. Rows still name these generations, but no store is allowed to
+    have their bytes."""
+    return frozenset((row.digest, row.nonce) for row in erased_rows(db))
+
+
+def has_erased(ref: Ref, gone: Container[Generation]) -> bool:
+    """Return whether bytes of an artifact or of its parts were erased. `gone` are the erased generations. A small value
+    whose bytes are in `ref` itself can be read, even if equal bytes were erased before."""
+    return any((each.digest, each.nonce or NONCE) in gone for each in within(ref) if each.inline is None)

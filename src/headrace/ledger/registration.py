@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from headrace.errors import NotFoundError, RefusedError
 from headrace.ledger.database.database import Database
-from headrace.ledger.records import ROUTES, VERSIONS
-from headrace.spec.artifact import decode_ref
+from headrace.ledger.records import ROUTES, VERSIONS, erased, has_erased
+from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.endpoint import MAIN, Route, decode_route, encode_route
 from headrace.spec.intent import Register, RegistryKind
 
@@ -48,7 +48,8 @@ def put(
     `why` is the reason to move the aliases. `is_forced` is True if the version's report advises against the moves. If
     the transaction may be repeated after it was stored, pass the same `nonce` (from `new_nonce`) each time.
 
-    If the version is already registered, but has no preparation or no signature yet, it gets those of `wanted`.
+    If the version is already registered, but has no preparation or no signature yet, it gets those of `wanted`. If
+    bytes of it were erased with a person, it gets the equal artifacts of `wanted`, which can be read.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
@@ -63,9 +64,32 @@ def put(
         if decode_ref(known.out).signature is None:
             values = {**asdict(known), "out": out}
             db.execute(db.sql.POINT_VERSION, db.sql.values("POINT_VERSION", values))
+    _restore(db, wanted)
     for alias in wanted.aliases:
         move = Move(alias=alias, at=at, by=by, why=why, run=run, task=task, is_forced=is_forced)
         point(db, kind, name, identity, move, nonce or new_nonce())
+
+
+def _restore(db: Database, wanted: Register) -> None:
+    """If bytes of an artifact of a version were erased with a person, and `wanted` has an equal artifact that can be
+    read, let the version name that one. This is done for all versions of the model or dataset, since versions may share
+    a preparation."""
+    gone = erased(db)
+
+    def readable(was: bytes | None, now: Ref | None) -> bytes | None:
+        ref = None if was is None else decode_ref(was)
+        if ref is None or now is None or ref.identity != now.identity or not has_erased(ref, gone):
+            return was
+        return _encode_ref(replace(now, signature=now.signature or ref.signature))
+
+    for row in list(VERSIONS.read(db.execute(db.sql.VERSIONS_OF, (wanted.kind, wanted.name)))) if gone else ():
+        now = {
+            "out": readable(row.out, wanted.out),
+            "report": readable(row.report, wanted.report),
+            "preparation": readable(row.preparation, wanted.preparation),
+        }
+        if now != {name: getattr(row, name) for name in now}:
+            db.execute(db.sql.POINT_VERSION, db.sql.values("POINT_VERSION", {**asdict(row), **now}))
 
 
 class Move(Struct, frozen=True, kw_only=True):

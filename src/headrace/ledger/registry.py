@@ -13,7 +13,7 @@ from headrace.ledger import registration
 from headrace.ledger.database.database import Database
 from headrace.ledger.generations import kept
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import VERSIONS
+from headrace.ledger.records import VERSIONS, erased, has_erased
 from headrace.ledger.registration import Move, lock, new_nonce, put
 from headrace.spec.endpoint import Route
 from headrace.spec.intent import Register, RegistryKind, check_alias, check_name
@@ -36,7 +36,8 @@ def register(
     artifact's report advises against the moves.
 
     Raises:
-        NotFoundError: the garbage collector no longer keeps the artifact, and may be deleting it.
+        NotFoundError: the artifact was erased with a person; or the garbage collector no longer keeps it, and may be
+            deleting it.
         UsageError: the name or an alias is invalid.
         LedgerError: the ledger can't be written.
     """
@@ -49,11 +50,17 @@ def register(
     def work(db: Database) -> int:
         lock(db)
         for what, out in (("artifact", wanted.out), ("report", wanted.report), ("preparation", wanted.preparation)):
-            if out is not None and not kept(db, [out])[0]:
+            if out is None or kept(db, [out])[0]:
+                continue
+            if has_erased(out, erased(db)):
                 raise NotFoundError(
-                    f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
-                    hint="try again; if this error comes back, run the pipeline again",
+                    f"the {what} {out.digest[:12]} was erased with a person whom it was about",
+                    hint="run the pipeline again, and register what the new run makes",
                 )
+            raise NotFoundError(
+                f"the {what} {out.digest[:12]} was deleted by `headrace gc` just now, or no run has it",
+                hint="try again; if this error comes back, run the pipeline again",
+            )
         at = ledger.now()
         put(db, wanted, run=None, task=None, by=by, at=at, origin=origin, why=why, is_forced=is_forced, nonce=nonce)
         return _version(db, wanted)

@@ -19,7 +19,7 @@ from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
-from headrace.ledger.records import ALIASES, VERSIONS, NoticeRecord
+from headrace.ledger.records import ALIASES, VERSIONS, NoticeRecord, erased, has_erased
 from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import blobs, decode_ref, gather, generations
@@ -159,19 +159,24 @@ class RunLedger:
             pass
         return found
 
-    def point(self, about: PointKind, name: str) -> tuple[int, bytes] | None:
+    def point(self, about: PointKind, name: str) -> tuple[int, bytes | None] | None:
         """Return the number of a version and its encoded artifact, or None if there is no such version.
 
-        `about` says what `name` names. For a cursor, the version is the latest one. For a model or dataset, it is the
-        version that `name` selects. For predictions, `name` is an endpoint and a number, such as `delays:17`. This
-        selects the parts of the endpoint's log after number 17, at most `MOST_PARTS` of them. Then the returned number
-        is that of the last of these parts, and the artifact is the list of their tables.
+        `about` says what `name` names. For a cursor, the version is the latest one; if a part of its value was erased
+        with a person, the artifact is None, so that the source is read again from the beginning. For a model or
+        dataset, it is the version that `name` selects. For predictions, `name` is an endpoint and a number, such as
+        `delays:17`. This selects the parts of the endpoint's log after number 17, at most `MOST_PARTS` of them. Then
+        the returned number is that of the last of these parts, and the artifact is the list of their tables.
 
         Raises:
             UsageError: the name of a model or dataset is malformed.
         """
+        if about == "cursor":
+            found = self.cursor(name)
+            is_erased = found is not None and has_erased(decode_ref(found[1]), erased(self._db))
+            return (found[0], None) if found is not None and is_erased else found
         if about != "predictions":
-            return self.cursor(name) if about == "cursor" else self.registered(about, name)
+            return self.registered(about, name)
         endpoint, _, number = name.rpartition(":")
         db = self._db
         with db.troubles():

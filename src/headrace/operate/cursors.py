@@ -43,8 +43,9 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
     `value` is the cursor's value in JSON's types. It is None if there is no value, if the value is large, or if JSON
     has no form for it, as for a table. If a ready-made stage has set the value, `reached` says in words how far that
     stage has read its source; otherwise it is None. `kept` is False if the value was deleted, so that the cursor can't
-    be set back to the value. The version was set by the task `task` of `run`, or by the person `by`, at the time `at`
-    (Unix seconds). Each of these is None if it isn't known.
+    be set back to the value. `erased` is True if it was deleted because `headrace erase` erased a part of it. The
+    version was set by the task `task` of `run`, or by the person `by`, at the time `at` (Unix seconds). Each of these
+    is None if it isn't known.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CursorVersion(Struct, frozen=True, kw_only=True):
     value: object
     reached: str | None
     kept: bool
+    erased: bool
     type: str
     digest: str
     bytes: int
@@ -96,13 +98,14 @@ def rewind(project: Project, name: str, *, to: str | None = None, version: int =
     value = _value(found, version) if to is None else _parsed(found, to)
     if isinstance(value, CursorView):
         if not value.kept:
-            raise cursors.given_up(name, value.value)
+            raise cursors.given_up(name, value.value, is_erased=value.erased)
         ref = value.value
     else:
         ref = _saved(project, value)
     with open_ledger(project) as ledger:
         by = ledger.user
-        after = replace(newest, version=newest.version + 1, value=ref, run=None, task=None, by=by, at=None, kept=True)
+        row = {"version": newest.version + 1, "value": ref, "by": by, "kept": True, "erased": False}
+        after = replace(newest, run=None, task=None, at=None, **row)
         done = Rewound(before=_shown(newest, load), after=_shown(after, load))
         if not dry_run:
             cursors.advance(ledger, Advance(name, newest.version, ref), by=by)
@@ -177,6 +180,7 @@ def _shown(view: CursorView, load: Load) -> CursorVersion:
         value=text if text is None or kind == "str" else msgspec.json.decode(text),
         reached=reached(view.value, load) if text is None else None,
         kept=view.kept,
+        erased=view.erased,
         type=kind,
         digest=view.value.digest,
         bytes=view.value.size,

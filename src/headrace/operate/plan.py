@@ -29,7 +29,7 @@ from headrace.project.state import open_ledger, open_store, views
 from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.run.driver.regions import Places, WhyGone
 from headrace.run.driver.sites import Ground
-from headrace.run.driver.tracer import refusal
+from headrace.run.driver.tracer import erased_cursor, refusal
 from headrace.run.events import Asked, Traced, TraceEnded, decode_event
 from headrace.run.ports import TRACER, Backend, Delayed, Died, Heard, Job, TaskRow
 from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
@@ -152,7 +152,7 @@ def trace(
     order: Trace,
     now: float,
     note: Callable[[str], None],
-    point: Callable[[PointKind, str], tuple[int, bytes] | None],
+    point: Callable[[PointKind, str], tuple[int, bytes | None] | None],
     patience_s: float = 3600.0,
 ) -> Graph:
     """Trace a pipeline up to its end, or to the first value that it asks for, and return the graph.
@@ -188,7 +188,10 @@ def trace(
                         question=number, about="cursor" | "model" | "dataset" | "predictions" as about, path=name
                     )
                 ):
-                    version, value = point(about, name) or (0, None)
+                    row = point(about, name)
+                    version, value = row or (0, None)
+                    if row is not None and value is None:
+                        note(erased_cursor(name, version))
                     ref = None if value is None else decode_ref(value)
                     backend.tell(TRACER, [Answer(number, ref=ref, version=version)])
                 case Heard(message=Question(question=number, about=about, path=path)):

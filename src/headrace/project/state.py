@@ -101,11 +101,12 @@ def _explained(project: Project, error: BlobMissing) -> BlobMissing:
     region that the settings lack. In these two cases the store isn't damaged, so the command's exit code is 2."""
     try:
         with views(project) as ledger:
-            erasure = ledger.erasure_of(error.generation)
+            erased = ledger.erasure_of(error.generation)
             regions = absent_regions(project, ledger.regions(error.generation))
     except LedgerError:
         return error
-    if erasure is not None:
+    if erased is not None:
+        _, erasure = erased
         when = datetime.fromtimestamp(erasure.at).astimezone()
         explained = BlobMissing(
             f"the blob `{error.generation[:12]}` was erased on {when:%Y-%m-%d}: {erasure.why}",

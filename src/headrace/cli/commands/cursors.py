@@ -24,8 +24,8 @@ def command(name: str | None, as_json: bool, config: Path | None) -> int:
     value says how far the source was read. `headrace rewind` sets a cursor back.
 
     With `--json`: `{"cursors": [...]}`, each with `name`, `version`, `value` (as JSON; null for a table or a large
-    value), `reached` (how far the source was read, in words, or null), `kept` (false once `headrace gc` has deleted
-    the value), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`.
+    value), `reached` (how far the source was read, in words, or null), `kept` (false once the value was deleted),
+    `erased` (whether `headrace erase` deleted it), `type`, `digest`, `bytes`, `run`, `task`, `by`, `at`.
     """
     found = project.load(overlay=config)
     with read(found) as views:

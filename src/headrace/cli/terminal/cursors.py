@@ -24,6 +24,8 @@ def say_positions(versions: Sequence[CursorVersion]) -> None:
 def value_text(version: CursorVersion) -> str:
     """Return a cursor's value as short text."""
     text = _brief(version)
+    if version.erased:
+        return f"{text} (erased by `headrace erase`)"
     return text if version.kept else f"{text} (deleted by `headrace gc`)"
 
 

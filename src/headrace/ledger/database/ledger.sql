@@ -1433,6 +1433,7 @@ GROUP BY run, coalesce(parent, name), stage
 SELECT inputs FROM tasks
 WHERE run IN (SELECT number FROM runs WHERE pipeline = :pipeline) AND name >= :first AND name <= :last
     AND code = :code AND inputs IS NOT NULL AND out IS NOT NULL
+    AND NOT EXISTS (SELECT key FROM results WHERE results.key = tasks.key AND results.unusable IS NOT NULL)
 LIMIT :limit
 
 -- ==== Reads and writes of the garbage collector, the checker and an export ==========================================

@@ -29,9 +29,9 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
-from headrace.ledger.generations import erased
 from headrace.ledger.inventory import Inventory
 from headrace.ledger.ledger import Ledger
+from headrace.ledger.records import erased
 from headrace.ledger.transfer.archive import Archive, ArchivedBlob, Head, Writer
 from headrace.ledger.transfer.blob_sources import have
 from headrace.ledger.transfer.erased_rows import erased_in, write_again

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.ledger import erasures, generations
+from headrace.ledger import erasures, generations, records
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.reader import PLAIN
 from headrace.ledger.inventory import Generation, Inventory
@@ -86,7 +86,7 @@ def scrubbing(gone: Set[Generation]) -> Scrubbing:
 def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[], None]) -> None:
     """Write an archive's rows again, changed by all erasures of a ledger. Parts of prediction logs are replaced by the
     ledger's own parts."""
-    shape, gone = shapes(archive), generations.erased(db)
+    shape, gone = shapes(archive), records.erased(db)
     scrubbed = scrubbing(gone)
 
     def rows(part: str) -> Iterator[Record]:

@@ -25,10 +25,10 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.reader import PLAIN
-from headrace.ledger.generations import STANDING, erased, of_output, standing
+from headrace.ledger.generations import STANDING, of_output, standing
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.records import RunRecord, results, runs
+from headrace.ledger.records import RunRecord, erased, results, runs
 from headrace.ledger.standing.tables import BY_TABLE, PARTS
 from headrace.ledger.transfer import standing_rows
 from headrace.ledger.transfer.archive import (

@@ -286,7 +286,7 @@ class Checker:
 
     def _check_erased(self, db: Database) -> Iterator[Problem]:
         """Yield a problem for each erased generation that a store has, and for each erasure that isn't complete."""
-        gone = [each for each in sorted(names.erased(db)) if each[1] != ERASED]
+        gone = [each for each in sorted(records.erased(db)) if each[1] != ERASED]
         for region, store in self._stores.items():
             for (digest, nonce), size in zip(gone, store.sizes(gone), strict=True):
                 if size is not None:

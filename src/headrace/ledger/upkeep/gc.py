@@ -145,7 +145,7 @@ class Collector:
                 pass_.runs = kept = records.runs(self._db)
                 pass_.needed.add(beating(self._lease, generations.needed(self._db, kept)))
         pass_.bundles = generations.unnamed_bundles(pass_.needed, kept)
-        pass_.erased = generations.erased(self._db)
+        pass_.erased = records.erased(self._db)
         pass_.ids = {run.number: run.id for run in before}
         pass_.lives = bool(drivers)
         pass_.waits = pass_.lives and self._has_just_left(dry_run=pass_.dry_run)

@@ -46,11 +46,13 @@ class EndpointViews(Views):
         """Return the generations that an erasure has erased."""
         return self._query.read(ERASED, self._sql.ERASED_BY, erasure)
 
-    def erasure_of(self, generation: str) -> ErasureRecord | None:
-        """Return the erasure that erased a generation (`DIGEST.NONCE`), or None if none did."""
+    def erasure_of(self, generation: str) -> tuple[str, ErasureRecord] | None:
+        """Return what an erased generation (`DIGEST.NONCE`) was, and the erasure that erased it. Return None if none
+        did."""
         digest, _, nonce = generation.partition(".")
         for row in self._query.read(ERASED, self._sql.ERASED_ROW, digest, nonce):
-            return next(iter(self._query.read(ERASURES, self._sql.ERASURE_ROW, row.erasure)), None)
+            for erasure in self._query.read(ERASURES, self._sql.ERASURE_ROW, row.erasure):
+                return row.what, erasure
         return None
 
     def prediction_logs(self) -> list[PredictionLogRow]:

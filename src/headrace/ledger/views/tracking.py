@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from headrace.errors import NotFoundError, near
 from headrace.ledger import generations as names
+from headrace.ledger import records
 from headrace.ledger.database.reader import Reader
 from headrace.ledger.records import (
     ALIASES,
@@ -131,7 +132,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
     known are None.
 
     `by` is the user who set the cursor outside of runs, or None. `kept` is False if the garbage collector may delete
-    the value.
+    the value, or if a part of it was erased with a person; `erased` is True in the second case only.
     """
 
     name: str
@@ -142,6 +143,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
     at: float | None
     by: str | None
     kept: bool = True
+    erased: bool = False
 
 
 class TrackingViews(EndpointViews):
@@ -342,6 +344,11 @@ class TrackingViews(EndpointViews):
         aliases = sorted(each for one in found for each in one.aliases)
         raise NotFoundError(f"{kind} `{of}` has no alias `{alias}`", hint=near(alias or "", aliases, "its aliases are"))
 
+    def has_erased(self, ref: Ref) -> bool:
+        """Return whether bytes of an artifact or of its parts were erased with a person."""
+        with self._db.troubles():
+            return records.has_erased(ref, records.erased(self._db))
+
     def cursors(self, name: str | None = None) -> list[CursorView]:
         """Return the latest version of each cursor, or all versions of one cursor, the newest first."""
         newest: dict[str, CursorView] = {}
@@ -350,11 +357,15 @@ class TrackingViews(EndpointViews):
             if name in (None, view.name):
                 newest[view.name] = view
                 of.append(view)
-        if name is None:
-            return list(newest.values())  # the garbage collector keeps all of these
         with self._db.troubles():
-            kept = names.kept(self._db, (each.value for each in of))
-        return [msgspec.structs.replace(each, kept=its) for each, its in zip(of, kept, strict=True)][::-1]
+            gone = records.erased(self._db)
+            if name is None:  # the garbage collector keeps all of these
+                of, kept = list(newest.values())[::-1], [True] * len(newest)
+            else:
+                kept = names.kept(self._db, (each.value for each in of))
+        erased = [records.has_erased(each.value, gone) for each in of]
+        found = zip(of, kept, erased, strict=True)
+        return [msgspec.structs.replace(each, kept=its and not no, erased=no) for each, its, no in found][::-1]
 
 
 _SIGNALS = Reader(Signal)

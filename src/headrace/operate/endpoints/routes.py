@@ -155,7 +155,14 @@ def _version(
     with read(project) as views:
         version = views.resolve("model", named.removeprefix("model:"))
         judged = [] if is_free else judging(views, version)
+        needed = [each for each in (version.out, version.preparation) if each is not None]
+        has_erased = any(map(views.has_erased, needed))
     called = f"model `{version.name}:{version.version}`"
+    if has_erased:
+        raise RefusedError(
+            f"{called} can't answer requests: a table that it needs was erased with a person",
+            hint="run the pipeline that deploys it, or name another version",
+        )
     if (why := unservable(version.out, version.preparation)) is not None:
         raise RefusedError(f"{called} can't answer requests: {why}", hint=UNSERVABLE_HINT)
     load = loader(reading_store(project))

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, HeadraceError, LedgerError
-from headrace.ledger import erasures, generations
+from headrace.ledger import erasures, records
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.schema import SCHEMA
@@ -28,8 +28,8 @@ def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None
     persons = {row.erasure: erasures.erasure_of(row) for row in erasures.rows(db)}
     if not persons:
         return
-    gone, codecs = {row.digest: row.erasure for row in generations.erased_rows(db)}, Codecs()
-    marked = set(generations.erased(db))
+    gone, codecs = {row.digest: row.erasure for row in records.erased_rows(db)}, Codecs()
+    marked = set(records.erased(db))
     with backups.archive(newest, schema=SCHEMA) as archive:
         known = {ref.digest for _, _, ref in beating(lease, refs_in(archive))}
     for snapshot in backups.snapshots():

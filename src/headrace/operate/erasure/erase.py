@@ -15,6 +15,7 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 from msgspec import UNSET
@@ -41,13 +42,14 @@ from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.spec.artifact import ERASED, decode_ref
 from headrace.spec.endpoint import SALT_BYTES, Erasure, decode_route, digest_of
+from headrace.spec.intent import RegistryKind
 
 SERVER_S = 75.0
 """How many seconds to wait until a server of this host has sealed what it logged before the erasure. A server closes a
 segment of the log after a minute."""
 _LOOK_S = 0.5
 _ID_BYTES = 6
-_SHOWN = 200
+_SHOWN = 2_000
 """At most this many outputs that were made from erased tables are recorded, and at most this many source files."""
 
 Say = Callable[[str], None]
@@ -56,8 +58,9 @@ Say = Callable[[str], None]
 class Erased(Outcome, frozen=True, kw_only=True):
     """What was erased, or what would be erased if `dry_run` is True. `blobs` is the number of blobs that were deleted.
 
-    `until` is the time (Unix seconds) until which requests about the person are left out when they are sealed. `waits`
-    says what is still to be done, and why. It is empty if the erasure is complete.
+    `models` are the versions of models that can't be loaded without the erased tables, such as `rents:3`. `until` is
+    the time (Unix seconds) until which requests about the person are left out when they are sealed. `waits` says what
+    is still to be done, and why. It is empty if the erasure is complete.
     """
 
     erasure: str
@@ -65,6 +68,7 @@ class Erased(Outcome, frozen=True, kw_only=True):
     until: float
     dry_run: bool
     blobs: int
+    models: tuple[str, ...]
     waits: tuple[str, ...]
 
 
@@ -215,7 +219,9 @@ class _Erasing:
                 tables, below = self._below(found)
                 if self._is_dry:
                     told = replace(told, bundles=tuple(bundles))
-                    return self._result(told, [*(each.what for each in found), *tables], below)
+                    gone = {(ref.digest, ref.nonce or ERASED) for each in found for ref in each.refs}
+                    models = search.models_with(db, gone)
+                    return self._result(told, [*(each.what for each in found), *tables], below, models)
                 erasures.tell(db, self._erasure, tables=tables, below=below, bundles=bundles, unread=self._unread)
                 if not found:
                     break
@@ -226,9 +232,10 @@ class _Erasing:
                 self._leave("more of the person's predictions were sealed meanwhile, and may have labels")
             told = erasures.told(db, self._erasure)
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
-            return self._result(told, [*(row.what for row in rows), *told.tables], told.below)
+            models = search.models_with(db, {(row.digest, row.nonce) for row in rows})
+            return self._result(told, [*(row.what for row in rows), *told.tables], told.below, models)
 
-    def _result(self, told: Told, tables: Sequence[str], below: Sequence[str]) -> Erased:
+    def _result(self, told: Told, tables: Sequence[str], below: Sequence[str], models: Sequence[str]) -> Erased:
         outcome = {
             **told.fields,
             "tables": tuple(dict.fromkeys(each for each in tables if not each.startswith(PART))),
@@ -242,6 +249,7 @@ class _Erasing:
             until=self._erasure.until,
             dry_run=self._is_dry,
             blobs=self._blobs,
+            models=tuple(models),
             waits=tuple(self._left),
         )
 
@@ -360,14 +368,14 @@ class _Erasing:
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
         """Return two lists of texts. The first is about the tables that consist of old parts of the log; they are
         erased together with these parts. The second is about all other outputs that were made from erased tables,
-        directly or through other outputs."""
+        directly or through other outputs; models and datasets with a name come first."""
         whole, below = dict[str, None](), dict[str, None]()
         gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
         with read(self._project) as views:
             lineage = Lineage(views)
             versions = {
                 each.out.digest: f"{kind} `{each.name}:{each.version}`"
-                for kind in ("model", "dataset")
+                for kind in get_args(RegistryKind)
                 for each in views.versions(kind)
             }
             trails = []
@@ -383,13 +391,14 @@ class _Erasing:
             for _, trail in trails:
                 for step in trail.down:
                     below.update(dict.fromkeys(_told_of(step, versions, gone | self._past)))
-        return list(islice(whole, _SHOWN)), list(islice(below, _SHOWN))
+        named_first = sorted(below, key=lambda text: text.split(" ")[0] not in get_args(RegistryKind))
+        return list(islice(whole, _SHOWN)), named_first[:_SHOWN]
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
     def _clear(self, db: Database, lease: Lease) -> None:
         """Delete the bytes of all that was ever erased: from rows of the ledger, from all regions, and from caches."""
-        gone = generations.erased(db)
+        gone = records.erased(db)
         if gone:
             db.atomically(lambda: erasures.doubt(db, gone))
         if small := erasures.small(gone):
@@ -402,7 +411,10 @@ class _Erasing:
                 self._leave(trouble)
         for pid, blobs in blobs_of_servers(self._project):
             if not blobs.isdisjoint(f"{digest}.{nonce}" for digest, nonce in gone):
-                self._leave(f"the server with the process id {pid} has a model with erased tables: restart it")
+                self._leave(
+                    f"the server with the process id {pid} has a model with erased tables: run the pipeline"
+                    " that deploys it, then restart the server"
+                )
         used = {region for run in records.runs(db) for region in generations.regions_of(db, run.number)}
         for region in sorted(absent_regions(self._project, used)):
             self._leave(f"region `{region}`, where runs were, isn't in the settings")

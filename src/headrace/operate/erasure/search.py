@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, HeadraceError
 from headrace.inspect.endpoints.person import may_name, rows_about
-from headrace.ledger import generations, records
+from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
+from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
-from headrace.ledger.standing.tables import STANDING
+from headrace.ledger.standing.tables import BY_TABLE, STANDING
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
@@ -52,7 +53,7 @@ def tables(
     """Return two values. The first has all tables that the ledger names, without the parts of logs and without the
     tables whose digests are in `old`. The second is about larger tables that have tables in `old` as pieces: for the
     digest of each, it has the digests of these pieces. `beat` is called once for each run."""
-    gone, parts, whole = generations.erased(db), set(old), dict[str, set[str]]()
+    gone, parts, whole = records.erased(db), set(old), dict[str, set[str]]()
     for table in STANDING:
         if table.table in LOGS:
             parts |= {
@@ -76,6 +77,21 @@ def tables(
         for refs, places, joined in found.values()
     ]
     return every, whole
+
+
+def models_with(db: Database, gone: Set[Generation]) -> list[str]:
+    """Return the versions of models (`NAME:VERSION`) that have one of these generations as a part."""
+    return [
+        f"{row.name}:{row.version}"
+        for row in BY_TABLE["versions"].rows(db)
+        if row.kind == "model"
+        and any(
+            (ref.digest, ref.nonce or ERASED) in gone
+            for out in (row.out, row.preparation)
+            if out is not None
+            for ref in within(decode_ref(out))
+        )
+    ]
 
 
 def bundles(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str]]:

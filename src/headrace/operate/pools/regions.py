@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 
 from headrace.errors import StoreError
 from headrace.ledger.run_ledger import RunLedger
 from headrace.project.project import Project
-from headrace.project.state import absent_regions, open_store, reading_store
+from headrace.project.state import absent_regions, open_store, reading_store, views
 from headrace.run.driver.regions import Elsewhere
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
@@ -58,3 +59,13 @@ class Absent:
     def of_run(self, run: str) -> set[str]:
         """Return the absent regions in which attempts of a run were started."""
         return absent_regions(self._project, self._lease.regions(run=run))
+
+    def erased(self, generation: str) -> str | None:
+        """If a generation was erased with a person, return what it was, and when and why it was erased. Otherwise
+        return None."""
+        with views(self._project) as ledger:
+            found = ledger.erasure_of(generation)
+        if found is None:
+            return None
+        what, erasure = found
+        return f"{what} was erased on {datetime.fromtimestamp(erasure.at).astimezone():%Y-%m-%d}: {erasure.why}"

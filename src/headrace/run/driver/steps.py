@@ -37,6 +37,12 @@ from headrace.run.wire import Quit
 from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure
 
+ERASED_HINT = (
+    "start a new run, which reads or makes it again; if it is a version of a dataset, register it again, or name"
+    " another version"
+)
+"""What to do about a task that needs an erased artifact."""
+
 
 class Steps:
     """Steps the state machine with events that are stored by the end of the tick, and carries out its commands.
@@ -105,10 +111,13 @@ class Steps:
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def explained(self, failure: Failure) -> Failure:
-        """Return a failure as it should be recorded. If a missing blob may be in a region that isn't in the settings,
-        the failure says so, and the blob doesn't count as damaged."""
+        """Return a failure as it should be recorded. If a missing blob was erased with a person, or may be in a region
+        that isn't in the settings, the failure says so, and the blob doesn't count as damaged."""
         if self._absent_regions is None:
             return failure
+        for each in failure.damaged:
+            if (erased := self._absent_regions.erased(each)) is not None:
+                return replace(failure, message=erased, hint=ERASED_HINT, damaged=(), lasting=True)
         regions = {each: self._absent_regions.may_have(each) for each in failure.damaged}
         if not any(regions.values()):
             return failure

@@ -197,6 +197,8 @@ class Tracer:
             except UsageError as error:
                 return Answer(number, error=error.message, hint=error.hint)
             version, value = row or (0, None)
+            if row is not None and value is None:
+                self._note(erased_cursor(name, version))
             answer = Pointed(number, name, version, None if value is None else decode_ref(value), about)
             self._steps.absorb(answer)
         elif number not in self._machine.dialogue.pointed:
@@ -207,6 +209,14 @@ class Tracer:
             hint = "the pipeline's body must ask for the same values each time it is traced"
             return Answer(number, error=problem, hint=hint)
         return Answer(number, ref=answer.value, version=answer.version)
+
+
+def erased_cursor(name: str, version: int) -> str:
+    """Return a message about a cursor that has no value any more, because a part of the value was erased."""
+    return (
+        f"cursor `{name}` is read as empty: a table of its version {version} was erased with a person, so its source is"
+        " read again from the beginning"
+    )
 
 
 def refusal(refused: Refused) -> HeadraceError:

@@ -12,7 +12,7 @@ import click
 
 from headrace.cli import complete, options
 from headrace.cli.terminal.terminal import say, say_json, tell
-from headrace.errors import UsageError
+from headrace.errors import UsageError, listed
 from headrace.project import project
 from headrace.report.marks import printable
 from headrace.report.measures import count_text
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from headrace.operate.erasure.erase import Erased
 
 UNFINISHED = 6
+_FEW = 5
+"""At most this many outputs and source files that stay are printed."""
 
 
 @click.command()
@@ -59,7 +61,7 @@ def command(
     may differ. Later requests are kept.
 
     With `--json`: an object with `erasure`, `until`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`,
-    `tables`, `below`, `bundles`, `unread`, `blobs` and `waits`; with `--resume`, `{"erasures": [...]}`.
+    `tables`, `below`, `bundles`, `unread`, `blobs`, `models` and `waits`; with `--resume`, `{"erasures": [...]}`.
     """
     from headrace.operate.erasure.erase import erase, resume  # noqa: PLC0415  Arrow, 0.2 s
 
@@ -100,8 +102,13 @@ def _say(erased: Erased) -> None:
         what = count_text(erased.unreadable, "prediction")
         say(f"    among them {what} of requests that can't be read, which might be about the person", "dim")
     _say_list("", erased.tables)
-    _say_list("made from them, and left as it is: ", erased.below)
-    _say_list("has the same value, and is left as it is: ", erased.bundles)
+    if erased.models:
+        named = listed(map(printable, erased.models), _FEW)
+        say(f"    models that can't be loaded any more until a run deploys them again: {named}", "dim")
+    every = "`--json` lists them" if erased.dry_run else f"`headrace erasures {erased.erasure}` lists them"
+    outputs, files = count_text(len(erased.below), "output"), count_text(len(erased.bundles), "source file")
+    _say_some(f"made from these tables, and left as they are: {outputs}", erased.below, every)
+    _say_some(f"have the same value, and are left as they are: {files}", erased.bundles, every)
     if erased.bundles:
         say(
             "    to delete source files: change them in the project, let `headrace gc` forget these runs, and empty",
@@ -117,6 +124,17 @@ def _say(erased: Erased) -> None:
         tell(f"nothing of endpoint `{erased.endpoint}` has this key (write a number in its shortest form, such as 7)")
     for each in erased.waits:
         tell(f"not complete: {printable(each)}; `headrace erase --resume` does the rest", label="warning:")
+
+
+def _say_some(head: str, lines: Sequence[str], every: str) -> None:
+    """Print the first of these lines below a head, and say how many more there are."""
+    if not lines:
+        return
+    say(f"    {head}", "dim")
+    for line in lines[:_FEW]:
+        say(f"        {printable(line)}", "dim")
+    if len(lines) > _FEW:
+        say(f"        and {len(lines) - _FEW:,} more: {every}", "dim")
 
 
 def _say_list(head: str, lines: Sequence[str]) -> None:

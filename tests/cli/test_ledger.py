@@ -212,7 +212,7 @@ def test_a_run_that_went_on_in_both_places_is_refused_and_nothing_written(
     run = other.headrace("show", "latest", "--json").json["run"]
     before = rows(other.environment["HEADRACE_HOME"], "events")
     refused = other.headrace("ledger", "import", "later.headrace")
-    check_error(refused, 2, f"run `{run}` already, with other events", hint="the ledger that has the most events")
+    check_error(refused, 2, f"run `{run}` already, with other events", hint="continue it where it has the most events")
     assert rows(other.environment["HEADRACE_HOME"], "events") == before
     check_json_error(other.headrace("ledger", "import", "later.headrace", "--json"), 2, run)
 

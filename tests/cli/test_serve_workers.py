@@ -62,7 +62,7 @@ def stopped(process: psutil.Process) -> Iterator[None]:
 
 def writers(served: Served) -> set[str]:
     """Return the writers of the log that the acknowledged ids name: there is one in each worker."""
-    return {each.split("-")[0] for each in served.acknowledged}
+    return {each.split("-")[0] for each in list(served.acknowledged)}
 
 
 def measured(served: Served, name: str, **about: str) -> Counter[str]:

@@ -96,10 +96,9 @@ def spawn(environment: Mapping[str, str], prefix: Sequence[str] = ()) -> Spawned
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
     words = [*prefix, sys.executable, "-P", "-m", "headrace.work", str(theirs.fileno())]
-    # ^C, the end of a terminal and the end of a notebook's kernel reach the process group of the driver. The zygote and
-    # its workers are in groups of their own, so that attempts go on until the driver or its successor ends them.
-    # Some programs signal all processes that they can find. Until the zygote has set its handlers, which ignore these
-    # signals, they are blocked.
+    # ^C, a terminal that is closed and Jupyter, which kills kernels, signal the process group of the driver. The zygote
+    # and its workers are in groups of their own, so that only a driver ends attempts. Some programs signal all
+    # processes that they can find: until the zygote has set its handlers, which ignore these signals, they are blocked.
     mask = [signal.SIGINT, signal.SIGTERM]
     mark = os.urandom(16).hex()
     told = {**environment, MARK: mark}

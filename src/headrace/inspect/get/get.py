@@ -365,7 +365,9 @@ def plain_of(ref: Ref, name: str, inside: str = "") -> object:
         return msgspec.json.decode(ref.inline)
     if ref.codec == "text" and ref.inline is not None:
         return ref.inline.decode()
+    alone = inside.removesuffix(".")
+    called = alone if addresses.address(alone) else name  # for a version, `name` is the name of a file
     raise UsageError(
-        f"`{name}` is a `{ref.type.partition('@')[0]}`, which has a file of its own",
-        hint=f"get it alone: `headrace get {inside.removesuffix('.')}`",
+        f"`{called}` is a `{ref.type.partition('@')[0]}`, which has a file of its own",
+        hint=f"get it alone: `headrace get {alone}`",
     )

@@ -47,8 +47,8 @@ class Seat(NamedTuple):
     line: int
 
     def beats(self) -> None:
-        """Tell the front that the event loop runs, now and again and again. The first time, this says that the worker
-        listens. Call it in the event loop."""
+        """Send the front a sign of life now, and again every `BEAT_S` seconds. The first sign means that the worker
+        listens. Call this in the event loop."""
         with suppress(OSError):  # a front that is stopped doesn't read
             os.write(self.line, b".")
         asyncio.get_running_loop().call_later(BEAT_S, self.beats)
@@ -125,7 +125,7 @@ class Front:
                 self._end()
 
     def _end(self) -> None:
-        """Tell the workers to end; when this is called again, end them at once. All that was answered is logged."""
+        """Signal all workers to end. A second call kills them at once, which loses nothing that was logged."""
         if self._ends is not None:
             self._say("left without waiting any longer")
             for worker in self._workers:
@@ -165,7 +165,7 @@ class Front:
         self._again(worker, f"web worker {worker.number} {why}")
 
     def _again(self, worker: _Worker, why: str) -> None:
-        """Have a worker started again after a pause. Each failure doubles the pause, as for model processes."""
+        """Schedule the restart of a worker. Each failure doubles the pause before it, as for model processes."""
         now = time.monotonic()
         if now - worker.began > LONGEST_PAUSE_S:
             worker.pause_s = FIRST_PAUSE_S

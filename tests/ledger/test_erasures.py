@@ -164,7 +164,7 @@ def test_collector_and_checker_know_what_was_erased(ledger: Ledger, store: Folde
         return [each.what for each in Checker(ledger, {"home": store}).check(now=NOW, deep=True).problems]
 
     assert problems() == [
-        "was erased with the person whom it was about, and is still in region `home`",
+        "was erased together with a person's data, and is still in region `home`",
         "isn't complete",
     ]
     with Collector(ledger, {"home": store}) as collector:
@@ -281,7 +281,7 @@ def test_versions_with_erased_bytes_name_equal_ones_once_these_are_registered(
     erasures.begin(ledger, ANNA)
     with closing(ledger.connect()) as db:
         erasures.erase(db, ANNA, [(before, "a table")])
-    with pytest.raises(NotFoundError, match=r"the artifact .* was erased with a person"):
+    with pytest.raises(NotFoundError, match=r"the artifact .* was erased together with a person's data"):
         register(ledger, Register(kind="dataset", name="rows", out=before), by="ann")
     assert put("three", other) == [before, before, other]
     assert put("two", after) == [after, after, other]

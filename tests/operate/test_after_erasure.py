@@ -128,7 +128,7 @@ def test_an_increment_whose_rows_were_erased_is_read_again_from_the_beginning(fo
     refused = folder.headrace("rewind", "orders", "--to-version", "1")
     assert (refused.code, "`headrace erase` erased a part of it" in refused.err) == (2, True), refused
 
-    told = "cursor `orders` is read as empty: a table of its version 1 was erased with a person"
+    told = "cursor `orders` is read as empty: a table of its version 1 was erased together with a person's data"
     planned = folder.headrace("plan", "orders")
     assert (planned.code, told in planned.err) == (0, True), planned
     done = folder.headrace("run", "orders")

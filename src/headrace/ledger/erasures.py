@@ -30,7 +30,7 @@ from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.endpoint import CLOCKS_S, Erasure
 from headrace.spec.noun import UNREADABLE
 
-UNUSABLE = "it was erased, with a person whom it was about"
+UNUSABLE = "it was erased together with a person's data"
 """Why a result that needs an erased artifact can't be reused."""
 
 PART = "part "
@@ -288,8 +288,8 @@ def small(gone: Set[Generation]) -> merge.Moves:
 
 
 def scrub(db: Database, lease: Lease, runs: Sequence[RunRecord], moves: merge.Moves) -> list[str]:
-    """Remove the bytes of the small values in `moves` from all rows. Return the ids of the runs that a driver holds:
-    the rows of these runs aren't changed."""
+    """Remove the bytes of the small values in `moves` from the rows of `runs`, and from the rows that belong to no run,
+    such as results. Return the ids of those of the runs that a driver holds: their rows aren't changed."""
     held = []
     for run in runs if moves else ():
         lease.renew()

@@ -49,7 +49,7 @@ def put(
     the transaction may be repeated after it was stored, pass the same `nonce` (from `new_nonce`) each time.
 
     If the version is already registered, but has no preparation or no signature yet, it gets those of `wanted`. If
-    bytes of it were erased with a person, it gets the equal artifacts of `wanted`, which can be read.
+    bytes of it were erased together with a person's data, it gets the equal artifacts of `wanted`, which can be read.
     """
     kind, name, identity = wanted.kind, wanted.name, wanted.identity
     out, *others = (each and _encode_ref(each) for each in (wanted.out, wanted.report, wanted.preparation))
@@ -71,9 +71,9 @@ def put(
 
 
 def _restore(db: Database, wanted: Register) -> None:
-    """If bytes of an artifact of a version were erased with a person, and `wanted` has an equal artifact that can be
-    read, let the version name that one. This is done for all versions of the model or dataset, since versions may share
-    a preparation."""
+    """If bytes of an artifact of a version were erased together with a person's data, and `wanted` has an equal
+    artifact that can be read, let the version name that one. This is done for all versions of the model or dataset,
+    since versions may share a preparation."""
     gone = erased(db)
 
     def readable(was: bytes | None, now: Ref | None) -> bytes | None:

@@ -36,8 +36,8 @@ def register(
     artifact's report advises against the moves.
 
     Raises:
-        NotFoundError: the artifact was erased with a person; or the garbage collector no longer keeps it, and may be
-            deleting it.
+        NotFoundError: the artifact was erased together with a person's data; or the garbage collector no longer keeps
+            it, and may be deleting it.
         UsageError: the name or an alias is invalid.
         LedgerError: the ledger can't be written.
     """
@@ -54,7 +54,7 @@ def register(
                 continue
             if has_erased(out, erased(db)):
                 raise NotFoundError(
-                    f"the {what} {out.digest[:12]} was erased with a person whom it was about",
+                    f"the {what} {out.digest[:12]} was erased together with a person's data",
                     hint="run the pipeline again, and register what the new run makes",
                 )
             raise NotFoundError(

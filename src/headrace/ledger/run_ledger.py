@@ -163,10 +163,10 @@ class RunLedger:
         """Return the number of a version and its encoded artifact, or None if there is no such version.
 
         `about` says what `name` names. For a cursor, the version is the latest one; if a part of its value was erased
-        with a person, the artifact is None, so that the source is read again from the beginning. For a model or
-        dataset, it is the version that `name` selects. For predictions, `name` is an endpoint and a number, such as
-        `delays:17`. This selects the parts of the endpoint's log after number 17, at most `MOST_PARTS` of them. Then
-        the returned number is that of the last of these parts, and the artifact is the list of their tables.
+        together with a person's data, the artifact is None, so that the source is read again from the beginning. For a
+        model or dataset, it is the version that `name` selects. For predictions, `name` is an endpoint and a number,
+        such as `delays:17`. This selects the parts of the endpoint's log after number 17, at most `MOST_PARTS` of them.
+        Then the returned number is that of the last of these parts, and the artifact is the list of their tables.
 
         Raises:
             UsageError: the name of a model or dataset is malformed.

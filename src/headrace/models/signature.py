@@ -44,7 +44,8 @@ def signature_for(rows: pa.Table | pa.Schema, gives: tuple[Column, ...] = ()) ->
     schema = rows if isinstance(rows, pa.Schema) else rows.schema
     if len({*schema.names}) < len(schema.names):
         raise UsageError(
-            "two columns of the signature have the same name", hint="give the model's own columns, each once"
+            "two columns of the signature have the same name",
+            hint="pass a table that has each column of the model only once",
         )
     known = {} if isinstance(rows, pa.Schema) else {name: _categories(rows[name]) for name in schema.names}
     takes = tuple(Column(name=each.name, type=str(each.type), categories=known.get(each.name)) for each in schema)

@@ -142,8 +142,8 @@ def _asked(
     if not hasattr(value, "predict"):
         raise UsageError(
             f"`{what}` is a `{type(value).__name__}`, which has no `predict`",
-            hint="register the model itself; give an adapter of `train.finetune` to `train.predict`, together with its"
-            " base model",
+            hint="register an object with a `predict`; for an adapter of `train.finetune`, use the stage"
+            " `train.predict`, which takes the adapter and its base model",
         )
     return Answering(model_of(value), preparation, signature)
 

@@ -253,8 +253,8 @@ class AbsentRegions(Protocol):
 
     `may_have` returns those regions that may have a generation (`DIGEST.NONCE`). To find them, it looks up all runs
     that name the generation, which takes a while in a large ledger. `of_run` returns those regions in which one run
-    started attempts, and is fast. `erased` says what a generation was if no region may have it, because it was erased
-    with a person, and when and why it was erased; otherwise it returns None.
+    started attempts, and is fast. If no region may have a generation, because it was erased together with a person's
+    data, `erased` says what it was, and when and why it was erased. Otherwise it returns None.
     """
 
     def may_have(self, generation: str) -> Collection[str]: ...

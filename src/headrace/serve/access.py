@@ -117,13 +117,15 @@ class Access(NamedTuple):
         origins = values(headers, b"origin")
         if not origins and _is_part_of_another_page(headers):
             raise AccessRefused(
-                "this server answers no pages of other sites; the `Sec-Fetch-Site` header shows that this is one",
+                "this server answers no requests from pages of other sites; the `Sec-Fetch-Site` header says that this"
+                " request comes from such a page",
                 hint="send the request from a program, or from a page of this server",
             )
         for origin in origins:
             if origin not in self.origins and not (self.hosts is None and _is_own(origin, headers)):
                 raise AccessRefused(
-                    f"this server answers no pages of other sites; the `Origin` header names `{origin:.80}`",
+                    "this server answers no requests from pages of other sites; the `Origin` header names"
+                    f" `{origin:.80}`",
                     hint="ask from a program, or from a page of this server",
                 )
 

@@ -235,7 +235,7 @@ def test_what_arrow_has_not_is_named(pg: Source) -> None:
         ("select point(1,2) as p", "column `p` is a `point`"),
         ("select int4range(1,2) as r", "column `r` is of a type of PostgreSQL's own"),
         ("select 1::money as m", "column `m` is a `money`"),
-        ("select 'NaN'::numeric(4,2) as n", "column `n` holds a value that is no `decimal128(4, 2)`"),
+        ("select 'NaN'::numeric(4,2) as n", "column `n` has a value that doesn't fit the type `decimal128(4, 2)`"),
     ):
         assert told.replace(" | ", ", which Arrow doesn't have | ") in refused(SourceError, pg.url, query)
     pg.run("create type mood as enum ('good', 'bad')")

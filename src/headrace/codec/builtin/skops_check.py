@@ -136,7 +136,7 @@ def nodes(schema: Any) -> Iterator[Node]:
 def _name_of(node: Node) -> str:
     module, name, loader = (node.get(key) for key in ("__module__", "__class__", "__loader__"))
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(loader, str)):
-        raise CodecError("the estimator's schema has a node without a name or a sort")
+        raise CodecError("the estimator's schema has a node without a name or a kind")
     return f"{module}.{name}"
 
 
@@ -144,7 +144,7 @@ def _check(node: Node) -> None:
     loader, name = node["__loader__"], _name_of(node)
     is_known = LOADERS.get(loader)
     if is_known is None:
-        raise CodecError(f"the estimator holds a `{loader}` of `{name}`, a sort that is not known to be safe")
+        raise CodecError(f"the estimator has a `{loader}` (type `{name}`), a kind of node that is not known to be safe")
     if not is_known(node, name):
         raise CodecError(f"the estimator holds a `{name}`, which is not known to be safe")
 

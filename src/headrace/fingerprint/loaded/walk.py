@@ -77,8 +77,8 @@ class Walk:
     # Functions, classes and modules
 
     def thing(self, value: object, *, signature: bool = False) -> Node | None:
-        """Return the node of a function, class or module. For a builtin function, return the node of its name; if a
-        module of the project defines the function, return the node of this module."""
+        """Return the node of a function, class or module. For a compiled function, return the node of its name; but if
+        an extension module of the project defines the function, return the node of that module."""
         plain = plain_function(value)
         if plain is not None and is_thing(plain):
             return self.thing(plain, signature=signature)

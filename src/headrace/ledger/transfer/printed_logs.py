@@ -36,8 +36,8 @@ def write_printed(db: Database, writer: Writer, written: Iterable[RunRecord], re
 def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator[Record]:
     """Yield the contents of a run's worker logs, log by log, each in order from its beginning.
 
-    This includes the output of attempts that have reported where their output is. It also includes the rest of each
-    log, which comes from attempts that died or still run.
+    An attempt that has ended has reported which part of which log has its output. The contents of these parts are
+    yielded, and also the rest of each log, which comes from attempts that died or still run.
     """
     here = sizes(run.id)
     told: dict[str, set[tuple[int, int]]] = {log: set() for log in here}

@@ -293,7 +293,7 @@ class Checker:
                     yield Problem(
                         about="blob",
                         subject=f"{digest}.{nonce}",
-                        what=f"was erased with the person whom it was about, and is still in region `{region}`",
+                        what=f"was erased together with a person's data, and is still in region `{region}`",
                         hint="`headrace erase --resume` deletes it",
                     )
         for row in ERASURES.read(db.execute(db.sql.ERASURES)):

@@ -132,7 +132,7 @@ class CursorView(Struct, frozen=True, kw_only=True):
     known are None.
 
     `by` is the user who set the cursor outside of runs, or None. `kept` is False if the garbage collector may delete
-    the value, or if a part of it was erased with a person; `erased` is True in the second case only.
+    the value, or if a part of it was erased together with a person's data; `erased` is True in the second case only.
     """
 
     name: str
@@ -345,7 +345,7 @@ class TrackingViews(EndpointViews):
         raise NotFoundError(f"{kind} `{of}` has no alias `{alias}`", hint=near(alias or "", aliases, "its aliases are"))
 
     def has_erased(self, ref: Ref) -> bool:
-        """Return whether bytes of an artifact or of its parts were erased with a person."""
+        """Return whether bytes of an artifact or of its parts were erased together with a person's data."""
         with self._db.troubles():
             return records.has_erased(ref, records.erased(self._db))
 

@@ -160,7 +160,7 @@ def _version(
     called = f"model `{version.name}:{version.version}`"
     if has_erased:
         raise RefusedError(
-            f"{called} can't answer requests: a table that it needs was erased with a person",
+            f"{called} can't answer requests: a table that it needs was erased together with a person's data",
             hint="run the pipeline that deploys it, or name another version",
         )
     if (why := unservable(version.out, version.preparation)) is not None:

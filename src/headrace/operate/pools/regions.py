@@ -61,8 +61,8 @@ class Absent:
         return absent_regions(self._project, self._lease.regions(run=run))
 
     def erased(self, generation: str) -> str | None:
-        """If a generation was erased with a person, return what it was, and when and why it was erased. Otherwise
-        return None."""
+        """If a generation was erased together with a person's data, return what it was, and when and why it was erased.
+        Otherwise return None."""
         with views(self._project) as ledger:
             found = ledger.erasure_of(generation)
         if found is None:

@@ -111,8 +111,8 @@ class Steps:
         self.absorb(replace(event, failure=failure, at=self._clock.now()))
 
     def explained(self, failure: Failure) -> Failure:
-        """Return a failure as it should be recorded. If a missing blob was erased with a person, or may be in a region
-        that isn't in the settings, the failure says so, and the blob doesn't count as damaged."""
+        """Return a failure as it should be recorded. If a missing blob was erased together with a person's data, or may
+        be in a region that isn't in the settings, the failure says so, and the blob doesn't count as damaged."""
         if self._absent_regions is None:
             return failure
         for each in failure.damaged:

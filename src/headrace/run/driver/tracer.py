@@ -214,8 +214,8 @@ class Tracer:
 def erased_cursor(name: str, version: int) -> str:
     """Return a message about a cursor that has no value any more, because a part of the value was erased."""
     return (
-        f"cursor `{name}` is read as empty: a table of its version {version} was erased with a person, so its source is"
-        " read again from the beginning"
+        f"cursor `{name}` is read as empty: a table of its version {version} was erased together with a person's"
+        " data, so its source is read again from the beginning"
     )
 
 

@@ -228,5 +228,5 @@ def _structs(table: pa.Table) -> pa.Array:
     if len(set(table.column_names)) < table.num_columns:
         raise DataError("two columns have the same name")
     if UNREAD in table.column_names:
-        raise DataError(f"a column is called `{UNREAD}`, as bytes are that couldn't be read")
+        raise DataError(f"a column can't have the name `{UNREAD}`: it is reserved for rows that can't be read")
     return table.combine_chunks().to_struct_array().combine_chunks() if table.num_rows else pa.array([], pa.struct([]))

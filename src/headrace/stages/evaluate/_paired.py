@@ -103,7 +103,7 @@ SCHEMA = pa.schema(
 
 
 def _both(first: pa.Table, second: pa.Table, target: str) -> tuple[pa.Table, pa.Table]:
-    """Return the rows that are in both tables, in the same order."""
+    """Return both tables, each with only those rows whose number (column `row`) is in both, sorted by this number."""
     for table in (first, second):
         for name in (ROW, target, PREDICTED):
             check_column(table, name)

@@ -102,7 +102,8 @@ def group_key(by: str, place: int) -> str:
 def _crossed(cuts: Sequence[Cut]) -> Cut:
     """Return the combination of several cuts.
 
-    Only combinations of values that occur in a row get a name, because six columns can have millions of combinations.
+    A combination of values gets a name only if at least one row has this combination, because six columns can have
+    millions of combinations.
     """
     made = cuts[0]
     for each in cuts[1:]:

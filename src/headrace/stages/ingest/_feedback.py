@@ -1,4 +1,4 @@
-"""`ingest.feedback`: the stage that records what really came of predictions."""
+"""`ingest.feedback`: the stage that records the true outcomes of predictions."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def _converted(batch: Any, wanted: Any) -> Any:
             columns.append(made if made.type.equals(field.type) else made.cast(field.type))
         except pa.ArrowException as error:
             raise SourceError(
-                f"column `{field.name}` holds a value that is no `{field.type}`: {error}",
-                hint=f"cast it in the query: `{field.name}::float8`",
+                f"column `{field.name}` has a value that doesn't fit the type `{field.type}`: {error}",
+                hint=f"a `numeric` may be NaN, and a decimal can't: cast it in the query: `{field.name}::float8`",
             ) from error
     return pa.RecordBatch.from_arrays(columns, schema=wanted)

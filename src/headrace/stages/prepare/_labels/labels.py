@@ -64,7 +64,7 @@ def _check_columns(columns: Sequence[Any] | None) -> None:
     if columns is None:
         return
     if not columns:
-        raise DefinitionError("`columns` is empty", hint="name those to look at, or leave it out")
+        raise DefinitionError("`columns` is empty", hint="name the columns that people should see, or leave it out")
     if taken := [name for name in columns if isinstance(name, str) and is_own(name)]:
         raise DefinitionError(
             f"`columns` names `{taken[0]}`, but a file to label has a column of its own with this name",
@@ -176,7 +176,10 @@ def _columns(table: pa.Table, columns: Sequence[str] | None) -> list[str]:
     if columns is None:
         found = [field.name for field in table.schema if is_text(field.type) and not is_own(field.name)]
         if not found:
-            raise DefinitionError("the table has no column of text", hint="name those to look at by `columns=`")
+            raise DefinitionError(
+                "the table has no column of texts that people could label",
+                hint="name the columns that people should see: `columns=[...]`",
+            )
         return found
     _check_columns(columns)
     if strange := [name for name in columns if name not in table.column_names]:

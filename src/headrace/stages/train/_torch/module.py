@@ -110,7 +110,7 @@ def _found(name: str) -> Any:
     except (ImportError, AttributeError) as error:
         raise UsageError(
             f"`{name}`, which makes the model, can't be found: {error}",
-            hint="load it where the code that trained it can be imported",
+            hint="load the model in a project that still has this class or function",
         ) from error
     return found
 

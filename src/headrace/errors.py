@@ -168,7 +168,7 @@ class TaskFailed(HeadraceError):
 
 class SourceError(HeadraceError):
     """A source (a database, a web service, a file, a log) can't be read, or its content is unexpected. Also raised if
-    the answers of a batch can't be written to a file or a database."""
+    the answers of a batch can't be written to a file, a bucket or a database."""
 
     exit_code = 1
 

@@ -46,6 +46,7 @@ NOT_SAFE = {
 """Classes that stages take and give and that aren't listed, with the reason."""
 
 MAKE_NONE = (
+    "deploy.batch.bucket",
     "ingest.files",
     "ingest.http",
     "ingest.logs",
@@ -56,6 +57,7 @@ MAKE_NONE = (
     "train.",
 )
 """How the names of stages begin that carry no column of a table on: what they give is read as it is, or measured.
+`deploy.batch.bucket` gives its own table back, as `deploy.batch.parquet` does, and needs a server.
 `train.predict` and `train.complete`, which do, need a model to ask: they only add columns, by the same helper."""
 
 

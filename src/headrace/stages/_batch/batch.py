@@ -2,6 +2,7 @@
 
     deploy.batch(model, flights, keep="id", endpoint="delays")
     deploy.batch(registry.find("model", "delays@production"), flights, keep="id", to="out/delays.parquet")
+    deploy.batch(model, flights, to="s3://bucket/delays/")
     deploy.batch(model, flights, to="postgresql://ann@host/db", table="delays", key="id")
 
 One task asks the model; its output is stored and reused like any other output. A second task delivers that output to
@@ -22,6 +23,7 @@ from headrace.define.version import Version, own_code_of
 from headrace.errors import UsageError
 from headrace.models.scores import INTO
 from headrace.spec.intent import is_name
+from headrace.stages._batch.bucket import check_bucket, is_bucket, to_bucket
 from headrace.stages._batch.parquet import SUFFIX, to_parquet
 from headrace.stages._batch.scoring import score
 from headrace.stages.options import Option, Retried, add_task, takes, whole
@@ -71,8 +73,9 @@ class BatchOptions(Retried, frozen=True, kw_only=True):
     to: Annotated[
         str | None,
         Option(
-            "where to deliver the answers: a file `NAME.parquet`, or the URL of a database as for `ingest.sql`. None:"
-            " the answers are only stored like every output."
+            "where to deliver the answers: a file `NAME.parquet`; a bucket, as `s3://BUCKET/NAME.parquet` for one"
+            " object or `s3://BUCKET/FOLDER/` for parts; or the URL of a database as for `ingest.sql`. None: the"
+            " answers are only stored like every output."
         ),
     ] = None
     table: Annotated[str | None, Option("the table of the database; it is created if it doesn't exist.")] = None
@@ -80,6 +83,12 @@ class BatchOptions(Retried, frozen=True, kw_only=True):
         str | Sequence[str],
         Option("the columns that identify a row of that table: a row with the same key is replaced.", _named),
     ] = ()
+    bucket_endpoint: Annotated[
+        str | None, Option("the URL of the bucket's server. None: the cloud provider's own server.")
+    ] = None
+    bucket_region: Annotated[
+        str | None, Option("the cloud's name for the bucket's region. None: the region of the environment.")
+    ] = None
 
 
 class BatchCall(BatchOptions, frozen=True):
@@ -98,16 +107,17 @@ def batch(call: BatchCall) -> pa.Table:
     part. The prediction log of the endpoint gets an entry with the artifacts of the rows and of the answers, in the
     transaction that records the task's success.
 
-    With `to`, a second task delivers the answers, even if the answers were reused. A file is either complete or doesn't
-    appear. A database gets the rows in several transactions, and each transaction also records how many rows are
-    written. If the task is repeated in a resumed run, it continues after these rows.
+    With `to`, a second task delivers the answers, even if the answers were reused. A file or an object is either
+    complete or doesn't appear. In a bucket's folder, `headrace.json` names the parts when all of them are there. A
+    database gets the rows in several transactions, and each transaction also records how many rows are written. If the
+    task is repeated in a resumed run, it continues after these parts or rows.
 
     Raises:
         UsageError: the options don't go together, the rows lack a column or have another type than the model takes, or
             the model can't predict.
         DataError: two rows have the same key, the key of a row is null, the table in the database lacks a column, or
-            the file exists and `deploy.batch` didn't write it.
-        SourceError: the file or the database can't be written.
+            the file or the object exists and `deploy.batch` didn't write it.
+        SourceError: the file, the bucket or the database can't be written.
     """
     keep, key = listed(call.keep), listed(call.key)
     kept = tuple(dict.fromkeys([*key, *keep]))
@@ -122,7 +132,7 @@ def batch(call: BatchCall) -> pa.Table:
         "endpoint": endpoint,
         "part_rows": call.part_rows,
     }
-    delivery = None if call.to is None else _delivery(call.to, call.table, key)
+    delivery = None if call.to is None else _delivery(call, call.to, key)
     table = add_task(score, call, given)
     if delivery is None:
         return table
@@ -130,18 +140,20 @@ def batch(call: BatchCall) -> pa.Table:
     return add_task(stage, replace(call, when=None, after=None), {"table": table, **target})
 
 
-def _delivery(to: str, table: str | None, key: Sequence[str]) -> tuple[StageFunction[..., pa.Table], dict[str, Any]]:
+def _delivery(call: BatchCall, to: str, key: Sequence[str]) -> tuple[StageFunction[..., pa.Table], dict[str, Any]]:
     """Return the stage that delivers answers, and the stage's arguments without the answers."""
+    if is_bucket(to):
+        return to_bucket, {"url": to, "endpoint": call.bucket_endpoint, "region": call.bucket_region}
     if not _is_database(to):
         return to_parquet, {"path": to}
     from headrace.stages._batch.database import to_database, url_of  # noqa: PLC0415  ADBC, which may not be installed
 
     url, secrets = url_of(to)
-    return to_database, {"url": url, "name": table, "key": key, "secrets": secrets}
+    return to_database, {"url": url, "name": call.table, "key": key, "secrets": secrets}
 
 
 def _is_database(to: Any) -> bool:
-    return isinstance(to, Secret) or "://" in to
+    return isinstance(to, Secret) or (isinstance(to, str) and "://" in to and not is_bucket(to))
 
 
 def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
@@ -157,25 +169,45 @@ def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
             hint="give the answers another name by `into=`",
         )
     if call.to is not None and not isinstance(call.to, str | Secret):
-        raise UsageError(f"`to` is {call.to!r:.80}", hint="give the path of a file, or the URL of a database, as text")
-    if call.to is not None and _is_database(call.to):
+        raise UsageError(
+            f"`to` is {call.to!r:.80}", hint="give the path of a file, or the URL of a bucket or a database, as text"
+        )
+    if _is_database(call.to):
         _check_database(call, key)
-        return
+    else:
+        _check_only_database(call, key)
+    if is_bucket(call.to):
+        check_bucket(str(call.to), call.bucket_endpoint, call.bucket_region)
+    else:
+        _check_no_bucket(call)
+
+
+def _check_only_database(call: BatchCall, key: Sequence[str]) -> None:
     if call.table is not None or key:
         raise UsageError(
             f"`{'table' if call.table is not None else 'key'}=` is for a database, and `to=` doesn't name a database",
             hint="give its URL: `to='postgresql://ann@host/db'`, or `to='sqlite:///file.db'`",
         )
-    if call.to is not None and not call.to.endswith(SUFFIX):
-        raise UsageError(f"`to` is `{call.to:.80}`", hint=f"name a file that ends with `{SUFFIX}`, or a database")
+
+
+def _check_no_bucket(call: BatchCall) -> None:
+    for name in ("bucket_endpoint", "bucket_region"):
+        if getattr(call, name) is not None:
+            raise UsageError(
+                f"`{name}=` is for a bucket, and `to=` doesn't name a bucket",
+                hint="give its URL: `to='s3://bucket/answers/'`",
+            )
+    if call.to is not None and not _is_database(call.to) and not call.to.endswith(SUFFIX):
+        hint = f"name a file that ends with `{SUFFIX}`, a bucket or a database"
+        raise UsageError(f"`to` is `{call.to:.80}`", hint=hint)
 
 
 def _check_database(call: BatchCall, key: Sequence[str]) -> None:
     if isinstance(call.to, str) and not call.to.startswith(("sqlite:", "postgresql:", "postgres:")):
         raise UsageError(
             f"answers can't be delivered to `{call.to.partition(':')[0]:.80}`",
-            hint="give the URL of an SQLite file (`sqlite:///file.db`) or of PostgreSQL, or a path that ends with"
-            f" `{SUFFIX}`",
+            hint="give the URL of an SQLite file (`sqlite:///file.db`), of PostgreSQL or of a bucket (`s3://`), or a"
+            f" path that ends with `{SUFFIX}`",
         )
     if not call.table or not key:
         raise UsageError(

@@ -6,9 +6,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -20,7 +21,8 @@ from headrace.stages._batch.folders import check_real, place_of
 SUFFIX = ".parquet"
 MARK = b"headrace.batch"
 """The key in a Parquet file's metadata which shows that `deploy.batch` wrote the file. Its value is JSON with `output`,
-the digest of the answers."""
+the digest of the answers. If the file is one of several parts, the value also has the number of its `first` row and of
+all its `rows`."""
 GROUP_ROWS = 1 << 17
 
 
@@ -35,8 +37,6 @@ def to_parquet(table: pa.Table, path: str) -> pa.Table:
         DataError: the file exists, and `deploy.batch` didn't write it.
         SourceError: the file can't be written.
     """
-    import pyarrow.parquet as pq  # noqa: PLC0415  25 ms for each tracer that imports `deploy`
-
     target = _target(path)
     ref = attempt().ref("table")
     digest = "" if ref is None else ref.digest
@@ -44,13 +44,35 @@ def to_parquet(table: pa.Table, path: str) -> pa.Table:
         _sync(target)  # an attempt may have been killed after it had replaced the file
         return table
     with _written(target) as aside:
-        mark = {MARK: json.dumps({"output": digest}).encode()}
-        schema = table.schema.with_metadata({**(table.schema.metadata or {}), **mark})
-        with pq.ParquetWriter(aside, schema) as writer:
-            for start in range(0, max(1, table.num_rows), GROUP_ROWS):
-                piece = table.slice(start, GROUP_ROWS)
-                writer.write_table(piece.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+        write_table(table, aside, {"output": digest})
     return table
+
+
+def write_table(table: pa.Table, path: Path, mark: Mapping[str, object]) -> None:
+    """Write a table to a Parquet file. The file's metadata has `mark`, which shows that `deploy.batch` wrote it."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  25 ms for each tracer that imports `deploy`
+
+    schema = table.schema.with_metadata({**(table.schema.metadata or {}), MARK: json.dumps(mark).encode()})
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, max(1, table.num_rows), GROUP_ROWS):
+            piece = table.slice(start, GROUP_ROWS)
+            writer.write_table(piece.replace_schema_metadata(schema.metadata), GROUP_ROWS)
+
+
+def mark_of(file: Path | BinaryIO) -> dict[str, object] | None:
+    """Return the mark in the metadata of a Parquet file, or None if `deploy.batch` didn't write the file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415  as above
+
+    try:
+        found: dict[bytes, bytes] = pq.read_schema(file).metadata or {}
+    except (pa.ArrowException, OSError):
+        return None
+    if MARK not in found:
+        return None
+    with suppress(ValueError):
+        if isinstance(mark := json.loads(found[MARK]), dict):
+            return mark
+    return {}
 
 
 def _target(path: str) -> Path:
@@ -79,19 +101,18 @@ def _is_there(target: Path, digest: str) -> bool:
     """
     if not os.path.lexists(target):
         return False
-    import pyarrow.parquet as pq  # noqa: PLC0415  as above
+    mark = mark_of(target)
+    if mark is None:
+        raise foreign(str(target))
+    return bool(digest) and mark.get("output") == digest
 
-    found: dict[bytes, bytes] = {}
-    with suppress(pa.ArrowException, OSError):
-        found = pq.read_schema(target).metadata or {}
-    if MARK not in found:
-        raise DataError(
-            f"`{target}` is there already, and `deploy.batch` didn't write it",
-            hint="move it away, or give another path by `to=`",
-        )
-    with suppress(ValueError, AttributeError):
-        return bool(digest) and json.loads(found[MARK]).get("output") == digest
-    return False
+
+def foreign(target: str) -> DataError:
+    """Return the error that something else has written what is there already."""
+    return DataError(
+        f"`{target}` is there already, and `deploy.batch` didn't write it",
+        hint="move it away, or give another path by `to=`",
+    )
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from headrace.errors import ConfigError, StoreError
 from headrace.spec.address import StoreAddress, check_endpoint
 from headrace.store.bucket.credentials import Profile
-from headrace.store.bucket.refusal import GONE, Act, code_of, is_missing, is_passing, refusal
+from headrace.store.bucket.refusal import GONE, Act, code_of, is_missing, is_passing, refusal, status_of
 from headrace.waits import waiting
 
 PATIENCE_S = 60.0
@@ -124,22 +124,27 @@ class Bucket:
             )
         self._tags_are_digests = False  # as with some encryption; the request's signature has covered the bytes
 
-    def put_file(self, name: str, path: Path, size: int) -> None:
+    def put_file(self, name: str, path: Path, size: int, *, alone: bool = True) -> None:
         """Write an object with the bytes of a large file, in parts that are sent in parallel.
 
-        The object appears only when all parts have arrived.
+        The object appears only when all parts have arrived. `alone` is False if others may replace the object with
+        their own right after that.
         """
         part = max(PART_BYTES, -(-size // PARTS_LIMIT))
         try:
             with self._waiting():
-                obstore.put(self._store, name, path, use_multipart=True, chunk_size=part, max_concurrency=PARTS_AT_ONCE)
+                sent = obstore.put(
+                    self._store, name, path, use_multipart=True, chunk_size=part, max_concurrency=PARTS_AT_ONCE
+                )
         except TROUBLES as error:
             if not path.exists():
                 raise StoreError(f"`{path}` was removed while it was sent to the store", hint="run again") from error
             raise self._refusal(error, "write") from error
-        if (arrived := self.head(name)) != size:
+        arrived = self.look(name)
+        is_replaced = not alone and arrived is not None and arrived.tag != (sent["e_tag"] or "")
+        if (arrived is None or arrived.size != size) and not is_replaced:
             raise StoreError(
-                f"of {size:,} bytes sent to the store `{self.url}`, {arrived or 0:,} arrived",
+                f"of {size:,} bytes sent to the store `{self.url}`, {0 if arrived is None else arrived.size:,} arrived",
                 hint="check the server and the network; then run again",
             )
 
@@ -203,7 +208,7 @@ class Bucket:
         except TROUBLES as error:
             if is_missing(error):
                 return None
-            raise self._refusal(error, "read") from error
+            raise self._refusal(self._in_words(error, name), "read") from error
 
     def objects(self, prefix: str) -> Iterator[Object]:
         """Yield the objects whose names begin with `prefix`, in the order of their names."""
@@ -250,6 +255,17 @@ class Bucket:
         if isinstance(error, PermissionDeniedError) and act == "write" and (gone := self._is_gone()) is not None:
             error = gone  # some servers deny access if the bucket doesn't exist
         return refusal(error, url=self.url, endpoint=self.endpoint, act=act)
+
+    def _in_words(self, error: Exception, name: str) -> Exception:
+        """Return the error of a request for an object's bytes, instead of `error` from a request for its size. Only
+        answers to the former say why a server refuses. If this request succeeds, return `error`."""
+        if status_of(error) is None or code_of(error) or is_passing(error):
+            return error
+        try:
+            obstore.get_range(self._store, name, start=0, length=1)
+        except TROUBLES as told:
+            return error if is_missing(told) else told
+        return error
 
     def _is_gone(self) -> BaseError | None:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import io
 import os
 import re
 import stat
@@ -15,16 +14,15 @@ from blake3 import blake3
 
 from headrace.define.attempt import attempt
 from headrace.define.ports import tracing
-from headrace.errors import DefinitionError, SourceError, StoreError
-from headrace.spec.address import SCHEMES, StoreAddress
+from headrace.errors import DefinitionError, SourceError
+from headrace.spec.address import SCHEMES
 from headrace.spec.noun import Noun
+from headrace.stages.bucket import bucket_errors, open_bucket, open_object
 
 _MAGIC = re.compile(r"[*?[]")
 _UNFIT = re.compile(r"[^A-Za-z0-9_./:@-]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Matches the memory address in the text of a Python object. This address differs from run to run."""
-
-PART_BYTES = 8 << 20
 
 
 class Found(NamedTuple):
@@ -161,20 +159,14 @@ class Objects:
     """A bucket, with the pattern of the files to read. It uses the same credentials as a store in a bucket."""
 
     def __init__(self, look: Look) -> None:
-        from headrace.store.bucket.bucket import Bucket  # noqa: PLC0415  takes 100 ms, which local files need not spend
-
         scheme, _, rest = look.pattern.partition("://")
         self._bucket_name, _, self._pattern = rest.partition("/")
         self._start = f"{scheme}://{self._bucket_name}"
-        self._bucket: Any = Bucket(
-            StoreAddress(url=self._start, endpoint=look.endpoint, region=look.region),
-            environment={**os.environ, **attempt().credentials},
-            patience_s=30.0,
-        )
+        self._bucket = open_bucket(self._start, look.endpoint, look.region)
 
     def files(self) -> list[Found]:
         matches = _pattern(self._pattern).fullmatch
-        with _Told():
+        with bucket_errors():
             if not _MAGIC.search(self._pattern):
                 return [Found(f"{self._start}/{self._pattern}", self.stamp(f"{self._start}/{self._pattern}"))]
             objects = list(self._bucket.objects(_fixed(self._pattern)))
@@ -186,7 +178,7 @@ class Objects:
         )
 
     def stamp(self, path: str) -> str:
-        with _Told():
+        with bucket_errors():
             found = self._bucket.look(self._name(path))
         if found is None:
             raise _gone(path, None)
@@ -194,56 +186,14 @@ class Objects:
 
     def open(self, path: str) -> BinaryIO:
         name = self._name(path)
-        with _Told():
+        with bucket_errors():
             size = self._bucket.head(name)
         if size is None:
             raise _gone(path, None)
-        return io.BufferedReader(_Ranges(self._bucket, name, size), PART_BYTES)
+        return open_object(self._bucket, name, size, bucket_errors())
 
     def _name(self, path: str) -> str:
         return path.removeprefix(f"{self._start}/")
-
-
-class _Ranges(io.RawIOBase):
-    """An object in a bucket as a file. Each read requests a range of bytes."""
-
-    def __init__(self, bucket: Any, name: str, size: int) -> None:
-        self._bucket, self._object, self._size, self._at = bucket, name, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + {0: 0, 1: self._at, 2: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        count = min(len(buffer), max(0, self._size - self._at))
-        if count:
-            with _Told():
-                buffer[:count] = memoryview(self._bucket.range(self._object, self._at, count))
-        self._at += count
-        return count
-
-
-class _Told:
-    """A context manager that turns the errors of a bucket into `SourceError`."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, StoreError):
-            hint = (error.hint or "").replace(" of the store in headrace.toml", "")
-            raise SourceError(error.message.replace("the store `", "the bucket `"), hint=hint) from error
-        if type(error).__name__ == "Absent":
-            raise SourceError("an object was removed while it was read", hint="run again") from error
 
 
 def cursor_name_of(kind: str, pattern: str, told: str, *, once: bool) -> str:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.project import project
+from headrace.serve.predictions.log import PredictionLog
 from tests.cli.conftest import Shell
 from tests.cli.test_labels import feedback, log
 from tests.cli.test_predictions import WATCH, watched
@@ -105,3 +106,43 @@ def test_a_backup_and_an_archive_of_a_log_that_was_forgotten_in_part_are_whole(s
     done = other("ledger", "import", "../all.headrace")
     assert done.code == 0, done.err
     assert shown(other) == [2, 3]
+
+
+def test_a_segment_whose_sealer_was_killed_is_not_sealed_again_once_its_part_is_forgotten(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(PredictionLog, "drop", lambda *_: None)  # after the part is recorded, and before this
+        seal(1, days=100)
+        seal(2, days=1)
+    assert shell("gc", "--json").json["logs"][0]["parts"] == 1
+    assert seal_predictions(project.load()) > 0
+    assert shown(shell) == [2]
+    assert watched(shell, "run", "watch") == [2]
+
+
+TELLS = """
+import pyarrow as pa
+import headrace as hr
+from headrace.stages import ingest
+
+@hr.stage(kind="ingest", cache=False)
+def bills(paid: float) -> pa.Table:
+    return pa.table({"prediction": ["0a1b2c3d4e5f-1-0-5f0c1b2a3d4e5f60"], "paid": [paid]})
+
+@hr.pipeline
+def nightly(paid: float = 0.0) -> None:
+    ingest.feedback(bills(paid), "delays", id="prediction", label="paid", source="billing")
+"""
+
+
+def test_labels_that_runs_recorded_stay_forgotten_when_the_ledger_is_checked(shell: Shell) -> None:
+    shell.write("headrace.toml", '[endpoint.delays]\nkeep = "1s"\n')
+    shell.write("pipelines.py", TELLS)
+    for paid in ("1", "2"):
+        assert shell("run", "nightly", "--paid", paid).code == 0
+    time.sleep(1.0)  # the labels have the time of their run
+    assert shell("gc", "--json").json["logs"] == [{"endpoint": "delays", "predictions": 0, "labels": 2, "parts": 2}]
+    for words in (["--deep"], ["--deep", "--repair"]):
+        assert (done := shell("fsck", *words)).code == 0, done.out
+    assert shell("gc", "--json").json["logs"] == []

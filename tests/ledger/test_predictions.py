@@ -71,14 +71,26 @@ def test_old_parts_are_forgotten_and_their_numbers_are_not_given_again(address: 
         assert found == told
         assert found.logs == (old_parts.OldLog(endpoint="delays", predictions=4, labels=4, parts=4),)
         assert {decode_ref(out) for out in found.outs} == {each.out for each in every[:2]}
-        assert [(row.endpoint, row.number) for row in stored(ledger)] == [("delays", 3), ("other", 1)]
-        (labels,) = stored(ledger, "label_parts")
-        assert (labels.number, labels.count, decode_ref(labels.out)) == (2, 0, Rules().empty(is_labels=True))
+        assert [(row.number, row.count) for row in stored(ledger)] == [(1, 0), (2, 0), (3, 2), (1, 2)]
+        labels = [(row.number, row.count, decode_ref(row.out)) for row in stored(ledger, "label_parts")]
+        assert labels == [(number, 0, Rules().empty(is_labels=True)) for number in (1, 2)]
         assert old_parts.forget(db, Rules(), 102.5, dry_run=False).logs == ()
         assert old_parts.forget(db, Rules(), 1_000.0, dry_run=False).logs[0].predictions == 2
-        record(ledger, [part(4)], [part(4)])
-        assert [(row.number, row.count) for row in stored(ledger)] == [(3, 0), (4, 2), (1, 2)]
-        assert [(row.number, row.count) for row in stored(ledger, "label_parts")] == [(2, 0), (3, 2)]
+        record(ledger, [part(1), part(4)], [part(1), part(4)])  # segment 1 is sealed again
+        numbers = [(row.number, row.count) for row in stored(ledger) if row.endpoint == "delays"]
+        assert numbers == [(1, 0), (2, 0), (3, 0), (4, 2)]
+        assert [(row.number, row.count) for row in stored(ledger, "label_parts")] == [(1, 0), (2, 0), (3, 2)]
+
+
+def test_labels_of_a_task_that_are_forgotten_are_recorded_nevertheless(address: str) -> None:
+    told = Tell("delays", part(1).out, 5, 1.0)
+    with open_ledger(address) as ledger, closing(ledger.connect()) as db:
+        for task in ("one", "two"):
+            intents.apply(db, [(task, told)], run="run", by="me", now=2.0)
+        assert old_parts.forget(db, Rules(), 1_000.0, dry_run=False).logs[0].labels == 10
+        assert all(intents.is_applied(db, "run", task, told) for task in ("one", "two"))
+        intents.apply(db, [("one", told)], run="run", by="me", now=3.0)
+        assert [row.count for row in stored(ledger, "label_parts")] == [0, 0]
 
 
 def test_labels_are_numbered_apart_from_predictions(address: str) -> None:

@@ -1068,26 +1068,27 @@ SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND number = :number
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND writer = :writer AND segment = :segment
 
 --- prediction_logs
--- How much the ledger has of the prediction log of each endpoint.
-SELECT endpoint, count(*) AS parts, sum(count) AS count, min(first) AS first, max(last) AS last
+-- How much the ledger has of the prediction log of each endpoint. Empty parts aren't counted.
+SELECT endpoint, sum(CASE WHEN count > 0 THEN 1 ELSE 0 END) AS parts, sum(count) AS count,
+    coalesce(min(CASE WHEN count > 0 THEN first END), max(last)) AS first, max(last) AS last
 FROM prediction_parts GROUP BY endpoint ORDER BY endpoint
 
 --- prediction_parts_after
--- The parts of an endpoint that were added after a part, in their order.
-SELECT number, out FROM prediction_parts WHERE endpoint = :endpoint AND number > :after ORDER BY number LIMIT :limit
+-- The parts of an endpoint that were added after a part and have predictions, in their order.
+SELECT number, out FROM prediction_parts WHERE endpoint = :endpoint AND number > :after AND count > 0
+ORDER BY number LIMIT :limit
 
 --- prediction_parts_since
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
-SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since ORDER BY number
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since AND count > 0 ORDER BY number
 
 --- prediction_parts_before
 -- The parts of an endpoint whose newest prediction is older than a time, in the order in which they were added.
-SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge ORDER BY number
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge AND count > 0 ORDER BY number
 
 --- forget_prediction_parts
--- Deletes these parts, except the newest part of the endpoint: its number must not be given again.
-DELETE FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge
-    AND number < (SELECT max(number) FROM prediction_parts WHERE endpoint = :endpoint)
+-- Empties these parts. Their rows stay: they say that these segments are sealed, and their numbers aren't given again.
+UPDATE prediction_parts SET out = :out, count = 0 WHERE endpoint = :endpoint AND last < :edge AND count > 0
 
 --- add_label_part
 -- A part with labels under the next number, unless its segment is there already.
@@ -1124,20 +1125,20 @@ SELECT * FROM label_parts WHERE endpoint = :endpoint AND writer = :writer AND se
 
 --- label_parts_of
 -- The parts of an endpoint with labels, in the order in which they were added.
-SELECT * FROM label_parts WHERE endpoint = :endpoint ORDER BY number
+SELECT * FROM label_parts WHERE endpoint = :endpoint AND count > 0 ORDER BY number
 
 --- label_parts_before
 -- The parts of an endpoint whose newest label is older than a time, in the order in which they were added.
-SELECT * FROM label_parts WHERE endpoint = :endpoint AND last < :edge ORDER BY number
+SELECT * FROM label_parts WHERE endpoint = :endpoint AND last < :edge AND count > 0 ORDER BY number
 
 --- forget_label_parts
--- Deletes these parts, except the newest one with labels of the endpoint, as in `forget_prediction_parts`.
-DELETE FROM label_parts WHERE endpoint = :endpoint AND last < :edge
-    AND number < (SELECT max(number) FROM label_parts WHERE endpoint = :endpoint)
+-- Empties these parts, as in `forget_prediction_parts`. A task whose labels are forgotten has recorded them.
+UPDATE label_parts SET out = :out, count = 0 WHERE endpoint = :endpoint AND last < :edge AND count > 0
 
 --- label_logs
 -- How many labels the ledger has of each endpoint.
-SELECT endpoint, count(*) AS parts, sum(count) AS count, min(first) AS first, max(last) AS last
+SELECT endpoint, sum(CASE WHEN count > 0 THEN 1 ELSE 0 END) AS parts, sum(count) AS count,
+    coalesce(min(CASE WHEN count > 0 THEN first END), max(last)) AS first, max(last) AS last
 FROM label_parts GROUP BY endpoint ORDER BY endpoint
 
 --- put_withdrawal

@@ -1,21 +1,21 @@
 """Forgets the parts of prediction logs that are older than their endpoint keeps them.
 
-A part is forgotten as a whole, when its newest prediction (or label) is old. The newest part of an endpoint keeps its
-row, but gets an empty table: parts are numbered, cursors remember numbers, and so no number may be given again.
+A part is forgotten as a whole, when its newest prediction (or label) is old. It gets an empty table. Its row stays, for
+three reasons. A segment that is sealed again is left out, since its row is there. A task that recorded labels has
+recorded them, even if they are forgotten. And parts are numbered and cursors remember numbers, so no number may be
+given again.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from headrace.ledger import parts
-from headrace.ledger.database.database import Database, Unmet
+from headrace.ledger.database.database import Database
 from headrace.ledger.records import PREDICTION_LOGS, PREDICTION_PARTS, PredictionPartRecord
 from headrace.spec.artifact import Ref
 
@@ -83,28 +83,22 @@ def _old(
     db: Database, rules: LogRules, endpoint: str, edge: float, *, is_labels: bool, dry_run: bool
 ) -> list[PredictionPartRecord]:
     """Forget the parts of an endpoint with labels, or those with predictions. Return them."""
-    before = db.sql.LABEL_PARTS_BEFORE if is_labels else db.sql.PREDICTION_PARTS_BEFORE
-    if dry_run:
-        found = list(PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))))
-    else:
-        found = db.atomically(partial(_forget, db, endpoint, edge, is_labels=is_labels))
-        for left in PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))):
-            if left.count:
-                with suppress(Unmet):  # it was changed meanwhile: the next pass finds it again
-                    _empty(db, left, rules.empty(is_labels=is_labels), is_labels=is_labels)
-    return [part for part in found if part.count]
+    found = _before(db, endpoint, edge, is_labels=is_labels)
+    if dry_run or not found:
+        return found
+    out = rules.empty(is_labels=is_labels)  # it is stored before a row names it
+    return db.atomically(partial(_empty, db, endpoint, edge, out, is_labels=is_labels))
 
 
-def _forget(db: Database, endpoint: str, edge: float, *, is_labels: bool) -> list[PredictionPartRecord]:
+def _empty(db: Database, endpoint: str, edge: float, out: Ref, *, is_labels: bool) -> list[PredictionPartRecord]:
     parts.lock(db)
-    before = db.sql.LABEL_PARTS_BEFORE if is_labels else db.sql.PREDICTION_PARTS_BEFORE
-    found = list(PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))))
-    deletes = db.sql.FORGET_LABEL_PARTS if is_labels else db.sql.FORGET_PREDICTION_PARTS
-    db.execute(deletes, (endpoint, edge, endpoint))
+    found = _before(db, endpoint, edge, is_labels=is_labels)
+    empties = db.sql.FORGET_LABEL_PARTS if is_labels else db.sql.FORGET_PREDICTION_PARTS
+    db.execute(empties, (_encode_ref(out), endpoint, edge))
     return found
 
 
-def _empty(db: Database, part: PredictionPartRecord, out: Ref, *, is_labels: bool) -> None:
-    values = {**asdict(part), "was": part.out, "out": _encode_ref(out), "count": 0}
-    name = "REWRITE_LABEL_PART" if is_labels else "REWRITE_PREDICTION_PART"
-    db.atomically(lambda: db.require(getattr(db.sql, name), db.sql.values(name, values)))
+def _before(db: Database, endpoint: str, edge: float, *, is_labels: bool) -> list[PredictionPartRecord]:
+    """Return the parts that are older than `edge` and not empty."""
+    before = db.sql.LABEL_PARTS_BEFORE if is_labels else db.sql.PREDICTION_PARTS_BEFORE
+    return list(PREDICTION_PARTS.read(db.execute(before, (endpoint, edge))))

@@ -136,14 +136,14 @@ def test_places_that_hold_no_backup_or_cannot_be_written_are_told(project: Proje
     check_error(project.headrace("backup", "pipelines.py"), 2, "is not a folder", hint="a folder")
     check_error(project.headrace("backup", "pipelines.py/x"), 2, "pipelines.py` is not a folder", hint="a folder")
     project.write("full/note.txt", "mine")
-    check_error(project.headrace("backup", "full"), 2, "holds other things", hint="an empty folder")
+    check_error(project.headrace("backup", "full"), 2, "holds files that aren't backups", hint="an empty folder")
     assert os.listdir(project.root / "full") == ["note.txt"]
     check_error(project.headrace("backup", "."), 2, "is the project's own folder", hint="another place")
     check_error(project.headrace("backup", ".headrace"), 2, "is in the project's state folder", hint="another place")
     check_error(project.headrace("backup", "ftp://host/x"), 2, "ftp://", hint="s3://")
     (project.root / "link").symlink_to(".headrace")
     for place in (".headrace/store", ".headrace/store/kept", "link/store", "kept/../.headrace/store"):
-        check_error(project.headrace("backup", place), 2, "project's own", hint="another place")
+        check_error(project.headrace("backup", place), 2, "a store that the project uses", hint="another place")
     other = project.headrace("backup", "kept", "--config", str(project.write("other.toml", '[project]\nname = "o"')))
     check_error(other, 2, "backups of project `project`, and this one is `o`", hint="its own place")
     archive = min((project.root / "kept" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)

@@ -86,7 +86,7 @@ def test_the_place_of_the_backups_is_looked_at_too(project: Shell) -> None:
     project.write("kept.toml", '[backup]\nurl = ".headrace/store/kept"\n')
     done = project("doctor", "--json", "--config", "kept.toml")
     assert done.code == 2
-    assert "in a store of the project's own" in finding(done, "backup")["found"]
+    assert "in a store that the project uses for its runs" in finding(done, "backup")["found"]
 
 
 def fleet(ledger: str, s3: S3) -> str:

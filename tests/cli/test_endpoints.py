@@ -133,7 +133,7 @@ def test_a_version_whose_report_has_not_passed_gets_no_requests_without_a_reason
     for words in (("promote", "delays:4"), ("route", "delays:4", "--share", "0.1")):
         refused = shell(*words)
         assert refused.code == 4
-        assert "its report says not passed: depth < 9" in refused.err
+        assert "its report didn't pass: depth < 9" in refused.err
         assert route(shell) == {"production": (1, 1.0), "shadow": None}
     assert shell("promote", "delays:4", "--force", "--why", "a trial for an hour").code == 0
     assert route(shell)["production"] == (4, 1.0)
@@ -143,7 +143,7 @@ def test_rollback_sends_all_requests_to_the_version_before(shell: Shell) -> None
     shell("promote", "delays:1")
     refused = shell("rollback", "delays")
     assert refused.code == 4
-    assert "never had another version than 1 as `production`" in refused.err
+    assert "`production` of endpoint `delays` has always been version 1" in refused.err
     shell("promote", "delays:2")
     shell("route", "delays:3", "--share", "0.5")
     shell("route", "delays:3", "--shadow")
@@ -217,13 +217,13 @@ def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> 
         (("route", "delays:2", "--share", "0.1", "--as", "a b"), 2, "a variant can't be called `a b`"),
         (("route", "delays:7", "--share", "0.1"), 2, "has no version 7"),
         (("promote", "delay:1"), 2, "there is no model `delay`"),
-        (("retire", "delays", "canary"), 2, "variant `canary` isn't there"),
+        (("retire", "delays", "canary"), 2, "variant `canary` doesn't exist"),
         (
             ("retire", "delays", "canary"),
             2,
-            "it has only `production`; `headrace retire delays` ends the endpoint itself",
+            "its only variant is `production`; `headrace retire delays` ends the endpoint itself",
         ),
-        (("retire", "delays", "production"), 2, "variant `production` can't be taken out alone"),
+        (("retire", "delays", "production"), 2, "variant `production` can't be ended alone"),
         (("retire", "delay"), 2, "there is no endpoint `delay`"),
         (("rollback", "delay"), 2, "there is no endpoint `delay`"),
         (("endpoints", "delay"), 2, "there is no endpoint `delay`"),

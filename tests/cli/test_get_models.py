@@ -72,11 +72,11 @@ def test_the_file_of_a_model_is_one_that_its_library_reads(tmp_path: Path) -> No
             project.headrace("get", "latest", "raw"), 2, "the model `raw` isn't fitted", hint="fit the model first"
         )
         whole = project.headrace("get", "latest", "lightgbm")
-        hint = "get it alone: `headrace get latest lightgbm.model`"
+        hint = "write it to a file of its own: `headrace get latest lightgbm.model`"
         check_error(whole, 2, "`lightgbm.model` is a `lightgbm.basic.Booster`", hint=hint)
         forced = ("register", "latest", "lightgbm", "--dataset", "d", "--force", "--why", "to see")
         assert project.headrace(*forced).code == 0
-        hint = "get it alone: `headrace get dataset:d model`"
+        hint = "write it to a file of its own: `headrace get dataset:d model`"
         check_error(
             project.headrace("get", "dataset:d"), 2, "`dataset:d model` is a `lightgbm.basic.Booster`", hint=hint
         )

@@ -242,7 +242,7 @@ def test_a_program_gets_all_predictions_as_a_table(shell: Shell) -> None:
     assert hr.predictions("delays", since=datetime.fromtimestamp(1_002.0, UTC)).num_rows == 2
     assert hr.predictions("delays", since="1970-01-02T12:00:00").num_rows == 0
     assert hr.predictions("delays", since="1969-12-30").num_rows == 3
-    with pytest.raises(UsageError, match="`since` is 'soon', which is no date or time"):
+    with pytest.raises(UsageError, match="`since` is 'soon', which is not a date or time"):
         hr.predictions("delays", since="soon")
     with pytest.raises(NotFoundError, match="there is no prediction of an endpoint `delay`"):
         hr.predictions("delay")

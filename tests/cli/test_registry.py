@@ -126,9 +126,9 @@ def test_an_alias_is_not_pointed_at_what_a_report_says_no_to_unless_somebody_say
     refused = registry("register", "latest", "--model", "delays", "--alias", "production")
     assert (refused.code, refused.out) == (4, "")
     assert "`production` wasn't pointed at `" in refused.err
-    assert "`, so nothing was registered: its report says" in refused.err
+    assert "`, so nothing was registered: its report didn't pass" in refused.err
     assert "hint: register it without `--alias`; or give the reason to point the alias at it" in refused.err
-    assert "its report says not passed: depth >= 3" in refused.err
+    assert "its report didn't pass: depth >= 3" in refused.err
     assert '`--force --why "..."`' in refused.err
     assert registry("models", "delays").code == 2
     assert registry("register", "latest", "--model", "delays").out == "model:delays:1\n"

@@ -361,7 +361,7 @@ def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) ->
 def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(project: Project) -> None:
     failed = project.headrace("run", "compared", "--wrong", "true", "--json")
     assert failed.code == 1
-    told = "the model's answers differ in column `predicted` of row 2 of the sample: 7.0 in the sample, and "
+    told = "two answers for row 2 of the sample differ: `predicted` is 7.0 in the sample, and "
     assert told in failed.task["deploy_endpoint"]["reason"]
     assert project.headrace("models", "--json").json["models"] == []
     deploy(project, "compared")
@@ -543,7 +543,7 @@ def test_what_can_not_be_served_is_told(project: Project) -> None:
     assert (done.code, "did you mean `lines`" in done.err) == (2, True), done.err
     project.write("other.toml", '[serve]\nrate = "often"\n')
     done = project.headrace("serve", "--port", "0", "--config", "other.toml")
-    assert (done.code, "in `[serve]`: `often` is no rate" in done.err) == (2, True), done.err
+    assert (done.code, "in `[serve]`: `often` is not a rate" in done.err) == (2, True), done.err
     with serving(project) as served:
         done = project.headrace("serve", "--port", str(served.port))
         assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err

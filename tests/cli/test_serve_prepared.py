@@ -108,7 +108,7 @@ def versions(project: Project) -> list[dict[str, Any]]:
 def test_a_function_that_prepares_a_row_by_other_rows_is_told_before_it_is_served(project: Project) -> None:
     project.write("features.py", beginning('rows = rows.set_column(1, "hour", pc.add(rows["hour"], len(rows)))'))
     failed = project.headrace("run", "compared", "--json")
-    told = "the model's answers differ in column `predicted` of row 0 of the sample: "
+    told = "two answers for row 0 of the sample differ: `predicted` is "
     assert (failed.code, told in failed.task["deploy_endpoint"]["reason"]) == (1, True), failed
     project.write("features.py", FEATURES)
     deploy(project, "compared")
@@ -369,7 +369,7 @@ def too_many() -> None:
         ("a_stage", 2, "`prepare`"),
         ("no_signature", 2, "`to_x` needs `signature`"),
         ("nothing_given", 2, "`to_x` can't be called with the rows and `given`: missing a required argument: 'more'"),
-        ("only_given", 2, "`given` has values for the function `prepare`, and there is none"),
+        ("only_given", 2, "`given` has values for the function `prepare`, but `prepare` isn't given"),
         ("too_many", 2, "a version that has `prepare` or `predict` can't have `preparation` too"),
         ("other_name", 1, "`to_x` can't be called with the rows and `given`: missing a required argument: 'more'"),
         ("unsafe", 1, "`given` has a `pipelines.Mine`, which is saved in a form that runs code when it is read"),

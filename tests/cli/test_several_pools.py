@@ -185,7 +185,7 @@ def test_wrong_names_of_pools_are_told(project: Project) -> None:
     for text, told in (
         ('[run]\npools = ["laptop", "nope"]', "no pool `nope`"),
         ('[run]\npools = ["laptop", "laptop"]', "pool `laptop` is named twice"),
-        ('[run]\npool = "big"\npools = ["laptop"]', "`[run] pools` excludes `[run] pool`"),
+        ('[run]\npool = "big"\npools = ["laptop"]', "`[run] pools` and `[run] pool` (wrong.toml:2) are both set"),
         ('[place]\nfit = "nope"', "no pool `nope`"),
         ("[place]\nfit = 3", "`place.fit` is 3"),
     ):
@@ -280,7 +280,7 @@ def test_a_run_that_failed_because_place_names_a_lost_pool_says_how_to_go_on_wit
     again = project.headrace("resume", "latest", "--config", "gone.toml")
     assert again.code == 1, again.err
     assert "in pools `laptop`, `next`" in again.err
-    [hint] = re.findall(r"`headrace (.*)` goes on without `away`, if nothing answers there yet", again.err)
+    [hint] = re.findall(r"if `away` still doesn't answer, `headrace (.*)` continues the run without it", again.err)
     assert hint.endswith("--pool laptop,next")
     done = project.headrace(*hint.split(), "--config", "gone.toml", "--json")
     assert done.code == 0, done.err
@@ -298,7 +298,9 @@ def test_a_run_is_resumed_only_in_the_pools_that_it_had_or_in_those_that_are_nam
     (project.root / "ok").touch()
     for words in (("resume", "latest"), ("resume", "latest", "--new-code")):
         told = "was in pool `big` and pool `next` and region `far`: the settings don't have them"
-        check_error(project.headrace(*words), 2, told, hint="give the `--config` that does, or name other pools")
+        check_error(
+            project.headrace(*words), 2, told, hint="if another settings file has them, give that file as `--config`"
+        )
     done = project.headrace("resume", "latest", *fleet)
     assert done.code == 0, done.err
     assert "in pools `laptop`, `big`, `next`" in done.err

@@ -56,17 +56,22 @@ def test_a_text_becomes_what_the_annotation_says(name: str, text: str, value: An
 @pytest.mark.parametrize(
     ("name", "text", "told", "hint"),
     [
-        ("mode", "quick", "'quick', which is no", "give it as `--mode fast` or `slow`"),
-        ("kind", "c", "which is no `Literal['a', 'b']`", "give it as `--kind a` or `b`"),
-        ("trials", "x", "is 'x', which is no `int`", "give it as `--trials 3`"),
+        ("mode", "quick", "'quick', which can't be read as", "give it as `--mode fast` or `slow`"),
+        ("kind", "c", "which can't be read as `Literal['a', 'b']`", "give it as `--kind a` or `b`"),
+        ("trials", "x", "is 'x', which can't be read as `int`", "give it as `--trials 3`"),
         (
             "trials",
             "true",
-            "is 'true', which is no `int`",
+            "is 'true', which can't be read as `int`",
             "give it as `--trials 3`: an option without a value is `true`",
         ),
-        ("when", "soon", "which is no `datetime.datetime`", "give it as `--when 2025-12-31T08:00:00`"),
-        ("when", "2025-02-30T10:00", "which is no `datetime.datetime`", "give it as `--when 2025-12-31T08:00:00`"),
+        ("when", "soon", "which can't be read as `datetime.datetime`", "give it as `--when 2025-12-31T08:00:00`"),
+        (
+            "when",
+            "2025-02-30T10:00",
+            "which can't be read as `datetime.datetime`",
+            "give it as `--when 2025-12-31T08:00:00`",
+        ),
     ],
 )
 def test_a_text_that_is_none_is_told_with_what_may_be_given(name: str, text: str, told: str, hint: str) -> None:

@@ -176,7 +176,7 @@ def test_a_ledger_that_is_none_is_told_and_left_alone(project: Project) -> None:
         file.unlink()
     (project.home / "ledger.db").write_bytes(b"no database at all " * 1000)
     for words in [*COMMANDS, ["fsck", "--repair"], ["gc"]]:
-        check_error(project.headrace(*words), 5, "no SQLite database", hint="backup")
+        check_error(project.headrace(*words), 5, "not an SQLite database", hint="backup")
     assert (project.home / "ledger.db").read_bytes().startswith(b"no database")
 
 

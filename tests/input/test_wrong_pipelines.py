@@ -318,12 +318,16 @@ CASES: dict[str, Wrong] = {
     "a missing parameter": asked("", "`flow` needs `month`", hint="--month 3"),
     "a superfluous parameter": asked("--month 1 --mnoth 3", "no parameter `mnoth`", hint="did you mean `month`?"),
     "a strange parameter": asked("--month 1 --zzz 3", "no parameter `zzz`", hint="it has `month`"),
-    "a number in words": asked("--month three", "`month`", "'three', which is no `int`", hint="--month 3"),
-    "half a month": asked("--month 3.5", "'3.5', which is no `int`", hint="--month 3"),
-    "a list without brackets": asked("--month 1 --depths 3,4", "which is no `list[int]`", hint="--depths '[1, 2]'"),
-    "a doubtful boolean": asked("--month 1 --fast maybe", "'maybe', which is no `bool`", hint="true"),
+    "a number in words": asked("--month three", "`month`", "'three', which can't be read as `int`", hint="--month 3"),
+    "half a month": asked("--month 3.5", "'3.5', which can't be read as `int`", hint="--month 3"),
+    "a list without brackets": asked(
+        "--month 1 --depths 3,4", "which can't be read as `list[int]`", hint="--depths '[1, 2]'"
+    ),
+    "a doubtful boolean": asked("--month 1 --fast maybe", "'maybe', which can't be read as `bool`", hint="true"),
     "a word of others": asked("--month 1 --mode c", "'c', which is no", hint="`--mode a` or `b`"),
-    "a day of no calendar": asked("--month 1 --day 31.12.", "which is no `datetime.date`", hint="2025-12-31"),
+    "a day of no calendar": asked(
+        "--month 1 --day 31.12.", "which can't be read as `datetime.date`", hint="2025-12-31"
+    ),
 }
 
 

@@ -169,7 +169,7 @@ def test_collector_and_checker_know_what_was_erased(ledger: Ledger, store: Folde
     ]
     with Collector(ledger, {"home": store}) as collector:
         (reason,) = collector.collect(Keep(), now=NOW).reasons
-    assert reason.reason == "erased, with the person whom it was about"
+    assert reason.reason == "erased together with a person's data"
     assert store.size(before.digest, before.nonce or "") is None
     with closing(ledger.connect()) as db:
         erasures.tell(db, ANNA, below=["a model"], unread=())

@@ -136,7 +136,7 @@ def shape(url: str) -> list[tuple[str, ...]]:
 
 
 def test_an_older_ledger_on_a_server_waits_for_the_command(url: str, tmp_path: Path) -> None:
-    with pytest.raises(LedgerVersionError, match="is of an older Headrace") as caught:
+    with pytest.raises(LedgerVersionError, match="was written by an older Headrace") as caught:
         opening.connect(url)
     assert "headrace ledger migrate" in (caught.value.hint or "")
     assert "headrace-test" not in str(caught.value)

@@ -255,7 +255,7 @@ def test_a_classifier_of_several_targets_is_refused(classes: int) -> None:
     frame = rows.select(["a", "b"]).to_pandas()
     targets = np.stack([np.arange(len(frame)) % 2, np.arange(len(frame)) % classes], 1)
     model = DecisionTreeClassifier(max_depth=2).fit(frame, targets)
-    with pytest.raises(UsageError, match=r"the model('s answers are no array of numbers| gives 2x120x2 values)"):
+    with pytest.raises(UsageError, match=r"the model('s answers aren't an array of numbers| gives 2x120x2 values)"):
         model_of(model).answers(rows, ["a", "b"])
 
 

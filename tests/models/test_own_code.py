@@ -39,7 +39,7 @@ def test_a_function_gets_the_columns_of_its_signature_in_their_types_and_what_it
 
 def test_what_a_function_returns_has_a_row_for_each_row_or_it_is_to_blame() -> None:
     assert told(lambda rows: rows.slice(1)) == (
-        "`<lambda>` must return a row for each row, in the same order: it returned 1 for 2"
+        "`<lambda>` must return one row for each row that it gets, in the same order: it got 2 rows, and returned 1"
     )
     assert told(lambda rows: rows.to_pylist()) == "`<lambda>` must return an Arrow table, and returned a `list`"
     assert told(lambda rows: rows["none"]).startswith("`<lambda>` failed for these rows: KeyError: ")

@@ -49,9 +49,9 @@ def test_a_model_that_answers_each_row_by_itself_passes_and_few_rows_are_asked()
     ("function", "told"),
     [
         (lambda values: [x - sum(values) / len(values) for x in values],
-         "differ in column `predicted` of row 0 of the sample: 0.0 alone, and -1.0 together with the other rows"),
-        (lambda values: [str(len(values) > 1)] * len(values), "row 0 of the sample: 'False' alone"),
-        (lambda values: [x * (1 + 1e-4 * (len(values) == 1)) for x in values], "row 1 of the sample: 1.0001 alone"),
+         "two answers for row 0 of the sample differ: `predicted` is 0.0 alone, and -1.0 together with the other rows"),
+        (lambda values: [str(len(values) > 1)] * len(values), "differ: `predicted` is 'False' alone"),
+        (lambda values: [x * (1 + 1e-4 * (len(values) == 1)) for x in values], "`predicted` is 1.0001 alone"),
         (lambda values: [1 / (len(values) - 1)] * len(values),
          "the model has no answer for row 0 of the sample alone: ZeroDivisionError: division by zero"),
     ],
@@ -72,14 +72,18 @@ def test_numbers_may_differ_by_the_tolerance() -> None:
 
 def test_what_json_loses_is_told() -> None:
     rows = pa.table({"x": [1.0, math.nan]})
-    with pytest.raises(DataError, match=r"row 1 of the sample: -1.0 alone, as JSON, and nan together"):
+    with pytest.raises(
+        DataError, match=r"row 1 of the sample differ: `predicted` is -1.0 alone, as JSON, and nan together"
+    ):
         parity(lambda values: [-1.0 if x is None else x for x in values], rows)
     assert parity(lambda values: [math.nan if x is None else x for x in values], rows) == 2
 
 
 def test_the_answers_that_the_sample_has_must_be_the_models_own() -> None:
     rows = pa.table({"x": [1.0, 2.0], "predicted": [2.0, 4.5]})
-    with pytest.raises(DataError, match=r"row 1 of the sample: 4.5 in the sample, and 4.0 together"):
+    with pytest.raises(
+        DataError, match=r"row 1 of the sample differ: `predicted` is 4.5 in the sample, and 4.0 together"
+    ):
         parity(lambda values: [2 * x for x in values], rows)
     assert parity(lambda values: [x + x * x / 2 + (x < 2) / 2 for x in values], rows.slice(0, 1)) == 1
 

@@ -120,7 +120,7 @@ def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path)
     ("call", "message", "hint"),
     [
         ("flow.run()", "pipeline `flow` needs `n`", "give it as `n=3`"),
-        ("flow.run(n='many')", "`n` of pipeline `flow` is 'many', which is no `int`", "give it as `n=3`"),
+        ("flow.run(n='many')", "`n` of pipeline `flow` is 'many', which can't be read as `int`", "give it as `n=3`"),
         ("flow.run(3, m=1)", "pipeline `flow` has no parameter `m`", "it has `n`, `day`"),
         ("flow.run(3, n=1)", "`n` of pipeline `flow` is given twice: by position and by name", "leave one"),
         ("flow.run(1, 2, 3)", "pipeline `flow` takes 2 parameters and was given 3", "it has `n`, `day`"),

@@ -332,7 +332,7 @@ def test_the_collector_deletes_what_a_region_still_has_and_the_checker_names_it(
         batch.replicate(out.digest, out.nonce or "", io.BytesIO(data))
     (problem,) = check(project, deep=True, repair=False).problems
     assert "is still in region `local`" in problem.what
-    assert collect(project, Keep(), dry_run=False).reasons[0].reason == "erased, with the person whom it was about"
+    assert collect(project, Keep(), dry_run=False).reasons[0].reason == "erased together with a person's data"
     assert check(project, deep=True, repair=False).problems == ()
 
 

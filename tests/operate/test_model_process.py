@@ -132,7 +132,7 @@ def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(project: P
             (Ask(number=1, columns={"a": [1.0]}), "the rows have no column `b`"),
             (Ask(number=2, columns={"a": ["x"], "b": [1.0]}), "column `a` doesn't fit `double`"),
             (Ask(number=3, columns={"a": [None], "b": [1.0]}), "NaN"),
-            (Ask(number=4, columns=None, arrow=b"no stream"), "the bytes are no stream of Arrow"),
+            (Ask(number=4, columns=None, arrow=b"no stream"), "the bytes aren't an Arrow stream"),
         ):
             trouble = ask(wrong)
             assert isinstance(trouble, Trouble)

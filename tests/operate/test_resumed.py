@@ -41,8 +41,9 @@ def test_without_a_lost_pool_a_run_goes_on_only_in_pools_that_can_hold_what_fail
             for sizes in ({"small": 2, "big": 2}, {"small": 1, "other": 1, "big": 2, "huge": 4}, {"small": 1}):
                 pools = {name: PoolSection(cpu=cpu) for name, cpu in {**sizes, "away": 2}.items()}
                 found.append(without_lost(_project(tmp_path, pools, fit="away"), views, lease.run))
-    resume, then = f"`headrace resume {lease.run} --pool small", "goes on without `away`, if nothing answers there yet"
-    assert found == [f"{resume}` {then}", f"{resume},big` or {resume},huge` {then}", ""]
+    if_silent, then = "if `away` still doesn't answer,", "continues the run without it"
+    resume = f"`headrace resume {lease.run} --pool small"
+    assert found == [f"{if_silent} {resume}` {then}", f"{if_silent} {resume},big` or {resume},huge` {then}", ""]
 
 
 def test_only_local_pools_and_tasks_that_are_left_are_checked_before_a_run_goes_on(tmp_path: Path) -> None:

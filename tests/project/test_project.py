@@ -247,12 +247,12 @@ def test_one_pool_or_several_of_a_later_layer_replace_what_earlier_layers_choose
         (
             '[run]\npool = "a"\npools = ["b"]\n',
             {},
-            "headrace.toml:3: `[run] pools` excludes `[run] pool`, which is set too (headrace.toml:2)",
+            "headrace.toml:3: `[run] pools` and `[run] pool` (headrace.toml:2) are both set",
         ),
         (
             "",
             {"HEADRACE__RUN__POOL": "a", "HEADRACE__RUN__POOLS": '["b"]'},
-            "HEADRACE__RUN__POOLS: `[run] pools` excludes `[run] pool`, which is set too (HEADRACE__RUN__POOL)",
+            "HEADRACE__RUN__POOLS: `[run] pools` and `[run] pool` (HEADRACE__RUN__POOL) are both set",
         ),
     ],
 )
@@ -359,7 +359,7 @@ def test_overlays_reach_every_named_table(root: Path) -> None:
         ('[link.a]\nfrom = "local"', "headrace.toml:2: `link.a` has no `to`", "a string"),
         (
             f"{THERE_AND_BACK}[link.b]\nfrom = 'local'\nto = 'eu'",
-            "headrace.toml:11: `[link.b]` is from `local` to `eu`, as is `[link.a]` (headrace.toml:5)",
+            "headrace.toml:11: `[link.b]` and `[link.a]` (headrace.toml:5) are both from `local` to `eu`",
             "leave one of them out",
         ),
         ('[region.eu]\njurisdiction = "EU"', "headrace.toml:2: region `eu` has no `store`", "address"),

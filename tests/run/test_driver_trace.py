@@ -189,7 +189,7 @@ def test_a_body_that_traces_otherwise_when_resumed_is_told_which_node_differs() 
     driver.adopt()
     driver.open([Taken(2, "me", 0.0, again=True)])
     driver.trace()
-    with pytest.raises(TraceError, match=r"traced `another` .* where it had traced `first`"):
+    with pytest.raises(TraceError, match=r"called `another` .* where it had called `first`"):
         driver.drive()
 
 

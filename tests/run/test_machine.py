@@ -268,7 +268,7 @@ def test_a_trace_that_differs_names_the_node() -> None:
     other = Sketch()
     other.node("first")
     other.node("third")
-    with pytest.raises(TraceError, match=r"traced `third` .* where it had traced `second`"):
+    with pytest.raises(TraceError, match=r"called `third` .* where it had called `second`"):
         machine.unseen(tuple(other.stages.values()), tuple(other.nodes), 0)
 
 

@@ -124,7 +124,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
         (
             LogError("`/secret/log` is full"),
             503,
-            "the log can't be written at the moment, so it isn't sure that the request was kept",
+            "the log can't be written at the moment, so the request may not have been recorded",
         ),
     ],
     ids=lambda each: type(each).__name__,

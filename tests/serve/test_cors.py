@@ -98,7 +98,7 @@ def test_a_page_of_a_listed_site_needs_a_token_like_any_client() -> None:
     ["*", "null", "", "app.example", "https://app.example/", "https://App.example", "https://*.example", "file://x"],
 )
 def test_what_is_no_origin_is_told(origin: str) -> None:
-    with pytest.raises(ConfigError, match="is no origin"):
+    with pytest.raises(ConfigError, match="is not the origin of a web page"):
         origins_in([APP, origin])
 
 

@@ -80,7 +80,7 @@ def test_a_rate_is_told_in_words(text: str, per_s: float) -> None:
     "text", ["", "100", "0/s", "-1/s", "1.5/s", "1/d", "100/", "/s", "1e3/s", "9" * 30 + "/s", "\u0661/s"]
 )
 def test_what_is_no_rate_is_told(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no rate"):
+    with pytest.raises(ConfigError, match="is not a rate"):
         rate_in(text)
 
 

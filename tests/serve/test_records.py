@@ -216,5 +216,5 @@ def test_a_type_that_json_cannot_hold_is_told_at_the_start() -> None:
 
 @pytest.mark.parametrize("name", ['a"', "a\\b", "a\nb", "\x00"])
 def test_a_column_whose_name_no_record_can_have_is_told(name: str) -> None:
-    with pytest.raises(UsageError, match="records in JSON can't have a column of the name"):
+    with pytest.raises(UsageError, match="records in JSON can't have a column named"):
         Records([Column(name=name, type="double")], Strictness(), most=1)

@@ -173,12 +173,12 @@ def test_one_tensor_may_stand_for_all_columns_of_numbers() -> None:
         (with_one(parameters={"binary_data_size": 17}), "day None its `binary_data_size` is 28, and there are 27"),
         (with_one(parameters={"binary_data_size": 15}), "None None there are 1 bytes behind the data"),
         (with_one(parameters={"shared_memory_region": "x"}), "far km None it has the parameter `shared_memory_region`"),
-        (with_one(bytes=packed("FP64", [1.0, math.inf])), "far km 1 `inf` is no number of FP64"),
+        (with_one(bytes=packed("FP64", [1.0, math.inf])), "far km 1 `inf` isn't in the range of FP64"),
         ((SOUND[0], {**SOUND[1], "bytes": b"\1"}, *SOUND[2:]), "age None [2, 1] values of INT8 take 2 bytes"),
         ((*SOUND[:2], {**SOUND[2], "bytes": b"\1\2"}, *SOUND[3:]), "class None a byte of a BOOL is neither"),
         ((*SOUND[:4], {**SOUND[4], "bytes": b"\1\0\0"}), "day 0 it ends within a value"),
         ((*SOUND[:4], {**SOUND[4], "bytes": b"\1\0\0\0a\xff\xff\xff\xffb"}), "day 1 it ends within a value"),
-        ((*SOUND[:4], {**SOUND[4], "bytes": b"\1\0\0\0\xff\1\0\0\0a"}), "day 0 it is no text in UTF-8"),
+        ((*SOUND[:4], {**SOUND[4], "bytes": b"\1\0\0\0\xff\1\0\0\0a"}), "day 0 it is not text in UTF-8"),
         ((*SOUND[:4], tensor("day", "BYTES", ["2024-01-31"], [2])), "day None its shape is [2], and its data has 1"),
         (
             (*SOUND[:4], tensor("day", "BYTES", ["a"] * 3, [2])),
@@ -228,9 +228,9 @@ def test_lists_in_a_list_have_the_length_that_the_shape_says() -> None:
 def test_numbers_in_json_have_the_bounds_of_their_datatype() -> None:
     for datatype, wrong in (("INT8", -129), ("UINT8", -1), ("INT64", 1 << 63), ("UINT64", 1 << 64)):
         given = {"name": "far km", "datatype": datatype, "shape": [2], "data": [1, wrong]}
-        assert refused(given, *SOUND[1:]) == f"far km 1 `{wrong}` is no number of {datatype}"
+        assert refused(given, *SOUND[1:]) == f"far km 1 `{wrong}` isn't in the range of {datatype}"
     given = {"name": "far km", "datatype": "FP16", "shape": [2], "data": [1, 65_505]}
-    assert refused(given, *SOUND[1:]) == "far km 1 `65505.0` is no number of FP16"
+    assert refused(given, *SOUND[1:]) == "far km 1 `65505.0` isn't in the range of FP16"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_hints_know_what_the_rule_numbers_reads(text: str) -> None:
 def test_a_model_that_was_never_trained_is_told_from_wrong_columns(model: Any) -> None:
     with pytest.raises(HeadraceError) as caught:
         evaluate.classification(model, NUMBERS, target="y", features=["a", "b"])
-    assert "give the model that was trained" in (caught.value.hint or "")
+    assert "give the trained model" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(

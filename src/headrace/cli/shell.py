@@ -77,7 +77,7 @@ def _check_encoding(arguments: Sequence[str]) -> None:
         try:
             each.encode()
         except UnicodeEncodeError:
-            raise UsageError(f"{each!r} isn't text in UTF-8", hint="names and parameters are text") from None
+            raise UsageError(f"{each!r} isn't text in UTF-8", hint="give names and parameters in UTF-8") from None
 
 
 def _wrong_usage(error: click.ClickException, arguments: Sequence[str], *, as_json: bool) -> int:

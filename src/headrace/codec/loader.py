@@ -128,7 +128,8 @@ class Loader:
                 return OrderedDict(zip(ref.names or (), values, strict=True))
             case other:
                 raise CodecError(
-                    f"this version of Headrace can't make a `{other}` from parts", hint="install a newer Headrace"
+                    f"the artifact is a `{other}` saved in parts, which this Headrace can't read",
+                    hint="install a newer Headrace",
                 )
 
     def _by_codec(self, ref: Ref) -> object:

@@ -124,8 +124,8 @@ class Sink:
         if self._composed:
             if self._draft is not None or self._pieces or len(self._names) not in {0, len(self._parts)}:
                 raise CodecError(
-                    f"codec `{codec}` wrote bytes and parts, or named only some parts",
-                    hint="add the bytes as a part of their own; give all parts a name, or none",
+                    f"codec `{codec}` wrote bytes besides its parts, or named only some of its parts",
+                    hint="if it writes bytes, add them as a further part; if it names parts, give a name to each",
                 )
             return gather(self._parts, codec=codec, type=kind, names=tuple(self._names) if self._names else None)
         data = self._small()

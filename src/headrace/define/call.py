@@ -150,11 +150,11 @@ def plain_map(call: Callee, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
     over = mapped_over(call, bound)
     lengths = {len(value) for name, value in bound if name in over}
     if len(lengths) != 1:
-        different = f"needs lists of the same length, not of {' and '.join(map(str, sorted(lengths)))} elements"
-        raise TraceError(
-            f"`{call.name}.map()` {different if lengths else 'was given no list to map over'}",
-            hint="give at least one list for a parameter that takes an element",
-        )
+        wrong, hint = "was given no list to map over", "give at least one list for a parameter that takes an element"
+        if lengths:
+            wrong = f"needs lists of the same length, not of {' and '.join(map(str, sorted(lengths)))} elements"
+            hint = "make the lists equally long; a value that all calls share needs no list"
+        raise TraceError(f"`{call.name}.map()` {wrong}", hint=hint)
     results = []
     for index in range(lengths.pop()):
         values = {name: value[index] if name in over else value for name, value in bound}

@@ -285,7 +285,7 @@ def _value(pipeline: str, name: str, text: str, hint: Any, default: Any, written
     except (msgspec.DecodeError, TypeError, ValueError):
         alone = ": an option without a value is `true`" if text == "true" else ""
         raise UsageError(
-            f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which is no `{shown(inner)}`",
+            f"`{name}` of pipeline `{pipeline}` is {_brief(text)}, which can't be read as `{shown(inner)}`",
             hint=f"give it as `{written(name, inner)}`{alone}",
         ) from None
 

@@ -241,7 +241,7 @@ def _edge_error(
     if str(given) in (str(wanted), str(part)) and "__main__." in str(given):  # of equal names, yet not the same
         sides = [f"`{side}`" for side, kind in ((giver, given), (taker, wanted)) if _has_older_class(kind)]
         old = sides[0] if len(sides) == 1 else f"`{giver}` or `{taker}`"
-        hint = f"the class was defined again in a notebook, and {old} has the older one: run its cell again"
+        hint = f"a notebook has defined the class again, and {old} uses the older class: run the cell of {old} again"
     elif fitting and part is not UNKNOWN:
         hint = one_of_its_fields(fitting)
     return EdgeTypeError(

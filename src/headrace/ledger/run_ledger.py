@@ -393,7 +393,7 @@ class RunLedger:
 def _lost(run: str) -> LeaseLost:
     return LeaseLost(
         f"another driver has taken run `{run}`, or this driver was believed dead",
-        hint="this driver has stopped; if no other driver goes on with the run, use `headrace resume`",
+        hint="this driver has stopped; if no other driver continues the run, use `headrace resume`",
     )
 
 

@@ -179,5 +179,6 @@ def _plain(value: Any) -> Any:
 def _strange(model: Any) -> UsageError:
     return UsageError(
         f"a `{type(model).__name__}` has no `predict`",
-        hint="give `predict=`, a function of the model and a table that returns an array; or `scores=`, a column",
+        hint="give `predict=`, a function that takes the model and a table and returns an array; or, if a column of the"
+        " table has the scores, `scores=` with the name of this column",
     )

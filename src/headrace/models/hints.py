@@ -12,7 +12,9 @@ from headrace.errors import UsageError, listed, sentence
 
 MOST_CLASSES = 5
 """The most classes to list in a hint."""
-APPLIED = "if `prepare.clean` made the training rows, `prepare.apply(table, cleaned.preparation)` makes these alike"
+APPLIED = (
+    "if `prepare.clean` made the training rows, `prepare.apply(table, cleaned.preparation)` prepares these rows too"
+)
 """The hint for rows that aren't like those from which a model learned."""
 UNITS = "`prepare.Units` reads numbers with units"
 _LOOKED_AT = 100
@@ -90,18 +92,18 @@ def asked(method: Callable[..., Any], frame: Any) -> Any:
 def _mend(error: Exception, frame: Any) -> str:
     """Return a hint on what to do about an error that a model raised when it predicted the rows in `frame`."""
     if any(each.__name__ == "NotFittedError" for each in type(error).__mro__):  # scikit-learn's, LightGBM's
-        return "give the model that was trained, such as `model` of what `train.sklearn` returned"
+        return "give the trained model, such as the field `model` of the result of `train.sklearn`"
     if hasattr(frame, "columns"):
         times = [name for name in frame.columns if str(frame[name].dtype).startswith(("datetime", "timedelta"))]
         if times:
-            return f"`{times[0]}` holds times: give it as the model learned it, as numbers"
+            return f"`{times[0]}` holds times: give numbers, as in the rows that the model learned from"
         gaps = [name for name in frame.columns if frame[name].isna().any()]
         if gaps and "NaN" in str(error):
             return f"values are missing in {listed(gaps, 5)}: {APPLIED}; if not, {to_whole(frame, gaps[:5])}"
         texts = text_columns(frame)
         if texts and "string" in str(error):
             return f"`{texts[0]}` holds texts: {to_applied(texts[0], frame[texts[0]])}"
-    return "are the columns those that it learned from, with their types? `features=[...]` names them"
+    return "give the columns that the model learned from, in the same types; `features=[...]` names them"
 
 
 def text_columns(frame: Any) -> list[str]:

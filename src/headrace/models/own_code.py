@@ -78,8 +78,8 @@ class Predict(Called):
         if strange or INTO not in found.column_names or len(set(found.column_names)) < found.num_columns:
             named = ", ".join(f"`{name}`" for name in found.column_names)
             raise OwnCodeFailed(
-                f"`{self._predict.__name__}` must return the column `{INTO}`, and others only if they are called"
-                f" `{INTO}_...`; it returned {named or 'none'}"
+                f"`{self._predict.__name__}` must return the column `{INTO}`, and any other column must be named"
+                f" `{INTO}_...`; it returned {named or 'no columns'}"
             )
         return {into + name.removeprefix(INTO): found[name] for name in found.column_names}
 
@@ -99,6 +99,7 @@ def _called(function: Callable[..., Any], count: int, place: Place, *arguments: 
         raise OwnCodeFailed(f"`{name}` must return an Arrow table, and returned a `{type(table).__name__}`")
     if table.num_rows != count:
         raise OwnCodeFailed(
-            f"`{name}` must return a row for each row, in the same order: it returned {table.num_rows:,} for {count:,}"
+            f"`{name}` must return one row for each row that it gets, in the same order: it got {count:,} rows, and"
+            f" returned {table.num_rows:,}"
         )
     return table

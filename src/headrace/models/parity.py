@@ -82,7 +82,7 @@ def _compare(one: dict[str, Any], whole: dict[str, Any], place: int, how: str, t
         left, right = one.get(name), whole.get(name)
         if not _is_same(left, right, tolerance):
             raise DataError(
-                f"the model's answers differ in column `{name}` of row {place} of the sample: {_shown(left)} {how}, and"
+                f"two answers for row {place} of the sample differ: `{name}` is {_shown(left)} {how}, and"
                 f" {_shown(right)} together with the other rows",
                 hint="the answer for a row must depend only on this row, and only on values that JSON keeps; if the"
                 " difference is rounding, give a larger `tolerance=`",

@@ -40,8 +40,9 @@ def as_numbers(values: Any) -> Any:
         return np.asarray(values, np.float64)
     except (TypeError, ValueError) as error:  # such as a list with an array of another shape for each target
         raise UsageError(
-            f"the model's answers are no array of numbers: {sentence(error)}",
-            hint="it must give one number per row, or one per row and class; for several targets, train several models",
+            f"the model's answers aren't an array of numbers: {sentence(error)}",
+            hint="the model must give one number per row, or one per row and class; if you predict several targets,"
+            " train several models",
         ) from error
 
 
@@ -54,7 +55,7 @@ def checked(values: Any, rows: int) -> Any:
     if values.ndim not in (1, 2) or len(values) != rows:
         raise UsageError(
             f"the model gives {'x'.join(map(str, values.shape)) or 'one'} values for {rows:,} rows",
-            hint="it must give one number per row, or one per row and class",
+            hint="the model must give one number per row, or one per row and class",
         )
     strange = ~np.isfinite(values if values.ndim == 1 else values.sum(axis=1))
     if strange.any():

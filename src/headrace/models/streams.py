@@ -53,12 +53,12 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
         look_into(table)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"the bytes are no stream of Arrow: {sentence(error)}", hint="write them with Arrow's stream writer"
+            f"the bytes aren't an Arrow stream: {sentence(error)}", hint="write them with Arrow's stream writer"
         ) from error
     for name, column in zip(table.column_names, table.columns, strict=True):
         if (size := sum(map(_size, column.chunks))) > most_bytes:
             raise DataError(
-                f"the values of column `{name}` take {size:,} bytes, since rows share values",
+                f"column `{name}` takes {size:,} bytes once each row has its own copy of a value that rows share",
                 hint=f"send at most {most_bytes:,} bytes at once",
             )
     for place, field in enumerate(table.schema):

@@ -88,14 +88,19 @@ def bound(value: Any, kind: pa.DataType) -> Any:
         elif isinstance(value, date) and pa.types.is_timestamp(kind):
             return bound(datetime(value.year, value.month, value.day, tzinfo=UTC), kind)
         if pa.types.is_temporal(kind) and not pa.types.is_duration(kind) and isinstance(value, int | float):
-            raise DefinitionError(f"{value!r} is no `{kind}`", hint="give a date or time, as TOML has them")
+            raise DefinitionError(
+                f"{value!r} is a number, and the column is `{kind}`",
+                hint='give a date or time, such as "2026-01-31" or "2026-01-31T12:00:00"',
+            )
         if pa.types.is_integer(kind) and isinstance(value, float) and not value.is_integer():
             raise ValueError("it isn't whole")
         if pa.types.is_decimal(kind) and isinstance(value, float):
             value = Decimal(repr(value))
         return pa.scalar(value, plain_type(kind))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError, TypeError, OverflowError) as e:
-        raise DefinitionError(f"{value!r} can't be a value of a `{kind}`", hint="give one of the column's type") from e
+        raise DefinitionError(
+            f"{value!r} can't be a value of a column of type `{kind}`", hint="give a value of the column's type"
+        ) from e
 
 
 def _from_text(value: str, kind: pa.DataType) -> Any:

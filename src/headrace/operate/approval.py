@@ -137,7 +137,7 @@ def _asking(state: NextState, task: str | None) -> list[Task]:
     if found:
         return found
     if earlier := [decided_text(each) for each in state.decided if task in _names(machine, each)]:
-        hint = f"the first decision counts: the run's driver obeys it, or `headrace resume {run}`"
+        hint = f"the first decision counts; if the run has no driver, `headrace resume {run}` carries it out"
         raise UsageError(f"somebody has decided already about run {run}: {'; '.join(earlier)}", hint=hint)
     what = f"no task of run {run} waits" if task is None else f"task `{task}` of run {run} doesn't wait"
     who = f"these wait: {listed([each.name for each in asking])}" if asking else f"see `headrace show {run}`"

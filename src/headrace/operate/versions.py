@@ -160,7 +160,7 @@ def register(
     if wanted.preparation is not None and (gone := lacking(load(wanted.preparation), wanted.out.signature)):
         unfit = f"its preparation doesn't give {listed(gone, FEW)}, which the model takes"
         if preparation is not None:
-            raise UsageError(unfit, hint="name the task that prepared the rows that the model learned from")
+            raise UsageError(unfit, hint="name the task that prepared the model's training rows")
         wanted, note = wanted._replace(preparation=None), "; ".join(filter(None, (note, f"{unfit}: it is left out")))
     note = "; ".join(filter(None, (note, _as_it_were(kind, wanted, forced))))
     judged = [each for each in (*before, *wanted.judged, wanted.report) if each is not None]
@@ -314,9 +314,7 @@ def allowed(
         return None
     if forced is None:
         broken = dict.fromkeys(each.rule for report in refusing for each in report.verdicts if each.holds is not True)
-        why = (
-            f"its report says not passed: {'; '.join(broken)}".rstrip(": ") if refusing else "its report can't be read"
-        )
+        why = f"its report didn't pass: {'; '.join(broken)}".rstrip(": ") if refusing else "its report can't be read"
         anyway = 'give the reason to point the alias at it anyway: `--force --why "..."`, which is recorded'
         raise RefusedError(
             f"`{aliases[0]}` wasn't pointed at {called}{', so nothing was registered' if registers else ''}: {why}",

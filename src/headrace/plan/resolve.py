@@ -74,7 +74,7 @@ def elements(name: str, arg: Arg) -> Sequence[Arg]:
         case Const(ref=ref):
             raise Unmappable(f"`{name}` is a `{ref.type}`, which can't be mapped over")
         case _:
-            raise Unmappable(f"`{name}` is no list, so it can't be mapped over")
+            raise Unmappable(f"`{name}` isn't a list, so it can't be mapped over")
 
 
 def columns(

@@ -33,7 +33,8 @@ def check_places(config: Config, layers: Layers) -> None:
         if (first := links.setdefault((link.source, link.target), name)) != name:
             where, also = layers.nearest_origin("link", name), layers.nearest_origin("link", first)
             raise ConfigError(
-                f"{where}: `[link.{name}]` is from `{link.source}` to `{link.target}`, as is `[link.{first}]` ({also})",
+                f"{where}: `[link.{name}]` and `[link.{first}]` ({also}) are both from `{link.source}` to"
+                f" `{link.target}`",
                 hint="leave one of them out; to override a link of another file, give it the same name here",
             )
     for name, pool in config.pool.items():
@@ -57,7 +58,7 @@ def check_places(config: Config, layers: Layers) -> None:
     if config.run.pool is not None and config.run.pools:
         where, also = layers.nearest_origin("run", "pools"), layers.origin("run", "pool")
         raise ConfigError(
-            f"{where}: `[run] pools` excludes `[run] pool`, which is set too ({also})", hint="leave one of them out"
+            f"{where}: `[run] pools` and `[run] pool` ({also}) are both set", hint="leave one of them out"
         )
     for stage, name in config.place.items():
         _check_pool(layers, ("place", stage), name, config)
@@ -102,7 +103,7 @@ def check_notify(config: Config, layers: Layers) -> None:
             )
         if wrong:
             where = layers.nearest_origin("notify", "command")
-            raise ConfigError(f"{where}: {wrong}", hint='write it as words, such as ["./tell", "team"]')
+            raise ConfigError(f"{where}: {wrong}", hint='write it as a list of words, such as ["./tell", "team"]')
     if section.webhook is not None and not _is_web_address(section.webhook):
         where = layers.nearest_origin("notify", "webhook")
         raise ConfigError(

@@ -166,7 +166,7 @@ def origins_in(texts: Iterable[str]) -> frozenset[str]:
     for origin in origins:
         if not _ORIGIN.fullmatch(origin):
             raise ConfigError(
-                f"`{origin:.80}` is no origin of pages",
+                f"`{origin:.80}` is not the origin of a web page",
                 hint='give it as browsers send it, in small letters and without a path: "https://app.example"',
             )
     return origins

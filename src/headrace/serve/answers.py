@@ -44,4 +44,4 @@ def check_stream(data: bytes, rows: int, gives: Collection[str]) -> None:
 def _check_names(names: Collection[str], gives: Collection[str]) -> None:
     if not names or len(set(names)) < len(names) or (gives and set(names) != set(gives)):
         told = f"the columns {listed([f'{name:.40}' for name in names], 3)}" if names else "no columns"
-        raise DataError(f"they have {told}, and the model gives {listed([*gives], 3) or 'each column once'}")
+        raise DataError(f"the answers have {told} instead of {listed([*gives], 3) or 'columns with different names'}")

@@ -140,7 +140,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Read a header. Trailers (headers after the body) are refused, since uvicorn would treat them as headers."""
         if not self._is_in_head:
-            self._refuse(BadRequest("headers after the body aren't taken", hint="send them before the body"))
+            self._refuse(BadRequest("headers after the body aren't accepted", hint="send them before the body"))
         self._measure(name, value, b": \r\n")
         super().on_header(name, value)
 
@@ -155,9 +155,14 @@ class Connection(HttpToolsProtocol):
             )
         codings = [value.lower() for name, value in self.headers if name == b"transfer-encoding"]
         if codings and (codings != [b"chunked"] or self.parser.get_http_version() != "1.1"):
-            self._refuse(BadRequest("of transfer encodings, only `chunked` of HTTP/1.1 is taken", hint="send no other"))
+            self._refuse(
+                BadRequest(
+                    "the only transfer encoding that is accepted is `chunked`, with HTTP/1.1",
+                    hint="use it, or send `Content-Length`",
+                )
+            )
         if len(self._unanswered) > self._limits.most_pipelined:
-            self._refuse(BadRequest("too many requests wait on one connection", hint="wait for answers"))
+            self._refuse(BadRequest("too many requests wait on one connection", hint="wait for answers first"))
         super().on_headers_complete()
         self._unanswered.append(self.cycle)
         self._has_advanced = True
@@ -188,7 +193,7 @@ class Connection(HttpToolsProtocol):
             self._unanswered[-1].keep_alive = False
             return
         if len(self._unanswered) <= 1 and not self._has_answered_this():
-            refusal = self._why or BadRequest(f"this is no valid HTTP request: {msg}", hint="send HTTP/1.1")
+            refusal = self._why or BadRequest(f"this is not a valid HTTP request: {msg}", hint="send HTTP/1.1")
             self._write(refusal)
         self.transport.close()
         self._hearing.within(self._limits.silence_s)
@@ -234,7 +239,9 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._head_too_large())
 
     def _head_too_large(self) -> HeadTooLarge:
-        return HeadTooLarge(f"the headers are larger than {self._limits.head_bytes:,} bytes", hint="send fewer")
+        return HeadTooLarge(
+            f"the headers are larger than {self._limits.head_bytes:,} bytes", hint="send fewer or shorter headers"
+        )
 
     def _refuse(self, why: Refusal) -> None:
         self._why = why

@@ -67,7 +67,9 @@ def rate_in(text: str) -> Rate:
     """
     found = _TEXT.fullmatch(text.strip())
     if found is None:
-        raise ConfigError(f"`{text:.80}` is no rate", hint='give a number of requests with its time: "100/s", "600/m"')
+        raise ConfigError(
+            f"`{text:.80}` is not a rate", hint='give a number of requests with its time: "100/s", "600/m"'
+        )
     return Rate(per_s=int(found[1]) / _SECONDS[found[2]])
 
 

@@ -403,7 +403,7 @@ def _type(column: Column, kind: str | None = None) -> Any:
     """Return the Python type that a column's values have in JSON. `kind` is the name of the column's type in Arrow."""
     if _UNNAMED.search(column.name):
         raise UsageError(
-            f"records in JSON can't have a column of the name {column.name!r:.80}",
+            f"records in JSON can't have a column named {column.name!r:.80}",
             hint='register the model with names that have no `"`, no `\\` and no new line',
         )
     kind = column.type if kind is None else kind
@@ -423,7 +423,7 @@ def _type(column: Column, kind: str | None = None) -> Any:
             return made
     raise UsageError(
         f"records in JSON can't have the column `{column.name}` of type `{column.type}`",
-        hint="ask this endpoint in Arrow",
+        hint="send this endpoint rows as an Arrow stream",
     )
 
 

@@ -174,7 +174,7 @@ def answer_to(error: Exception) -> Response:
         case ModelGone():
             return _withheld(503, error, "the model can't answer at the moment", "try again later")
         case LogError():
-            why = "the log can't be written at the moment, so it isn't sure that the request was kept"
+            why = "the log can't be written at the moment, so the request may not have been recorded"
             return _withheld(503, error, why, "try again later")
         case _:
             unexpected = HeadraceError("the request failed inside the server")

@@ -139,8 +139,8 @@ class Route(Document, frozen=True):
         names = [each.name for each in self.variants if each.name != MAIN]
         if name not in names:
             there = [*names, *([SHADOW] if self.shadow is not None else [])]
-            why = "can't be taken out alone" if name == MAIN else "isn't there"
-            hint = f"it has only `{MAIN}`; `headrace retire {self.endpoint}` ends the endpoint itself"
+            why = "can't be ended alone" if name == MAIN else "doesn't exist"
+            hint = f"its only variant is `{MAIN}`; `headrace retire {self.endpoint}` ends the endpoint itself"
             raise UsageError(
                 f"endpoint `{self.endpoint}`: variant `{name:.80}` {why}",
                 hint=f"its variants besides `{MAIN}`: {listed(there)}" if there else hint,
@@ -183,7 +183,7 @@ def check_key_and_time(key: str | None, time: str | None) -> None:
     if key is not None and key == time:
         raise UsageError(
             f"`key` and `time` are both `{key:.80}`",
-            hint="one column tells whom an answer is about, and another one when",
+            hint="name two columns: `key` says whom an answer is about, and `time` says when",
         )
 
 

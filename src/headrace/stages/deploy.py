@@ -74,7 +74,7 @@ def _check_own_code(options: Mapping[str, Any]) -> None:
             )
     if given and prepare is None:
         raise UsageError(
-            "`given` has values for the function `prepare`, and there is none",
+            "`given` has values for the function `prepare`, but `prepare` isn't given",
             hint="give `prepare=`, a function that takes the rows and these values",
         )
     if (first := prepare or predict) is None:
@@ -86,7 +86,7 @@ def _check_own_code(options: Mapping[str, Any]) -> None:
         )
     if "signature" in options and options["signature"] is None:
         raise UsageError(
-            f"`{first.__name__}` needs `signature`, or nobody knows what rows clients may send",
+            f"`{first.__name__}` needs `signature`, which says what columns the rows of clients have",
             hint="give a table with the columns that clients send: `signature=raw`",
         )
     if prepare is not None and "given" in options:
@@ -211,7 +211,7 @@ def endpoint(
         if gone := lacking(loaded, asked.out.signature):
             raise UsageError(
                 f"the preparation doesn't give {listed(gone, FEW)}, which the model takes",
-                hint="give the one that prepared the rows that the model learned from",
+                hint="give the preparation that made the rows that the model was trained on",
             )
         check_about(takes(asked.out, asked.preparation), key, time)
         if sample is not None:

@@ -32,7 +32,7 @@ from headrace.spec.noun import Noun
 from headrace.spec.signature import Signature
 
 _NOTHING = "builtins.NoneType"
-_HINT = "give the {}; or register this all the same: `headrace register RUN TASK --force --why ...`"
+_HINT = "give the {}; or, to register this value anyway, use `headrace register RUN TASK --force --why ...`"
 
 
 class Entry(Noun, frozen=True):

@@ -64,7 +64,7 @@ def find_pipeline(name: str, files: Sequence[str], roots: Sequence[str], folder:
     Raises:
         ProjectError: none of the files defines it.
     """
-    by_file = f"a file's pipeline is `{name}:NAME`" if name.endswith(".py") else None
+    by_file = f"to name a pipeline of this file, write `{name}:NAME`" if name.endswith(".py") else None
     if not files:
         raise ProjectError(
             f"there is no pipeline `{name}`: the project has no `pipelines.py`",

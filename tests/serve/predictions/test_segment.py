@@ -54,7 +54,7 @@ def test_each_prediction_has_an_id_that_says_where_it_is(counts: list[int]) -> N
 
 @pytest.mark.parametrize("text", ["", "x", "0a1b2c3d4e5f-7-120-ff", "0A1B2C3D4E5F-7-120-00000000000000ff", "../../etc"])
 def test_a_text_that_is_no_id_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no id of a prediction"):
+    with pytest.raises(UsageError, match="is not the id of a prediction"):
         parsed(text)
 
 

@@ -127,7 +127,7 @@ FILE_FAULTS = {
     "good": "",
     "blank": "",
     "types": "column `v` is `int64` in `types/1.csv`, and `string` in `types/3.csv`",
-    "mixed": "byte 12 (0xeb) is no UTF-8",
+    "mixed": "byte 12 (0xeb) is not valid UTF-8",
     "line": "has a line of more than 16 MiB",
     "object": "has a line of more than 16 MiB",
     "nothing": "no file fits `nothing/*`",

@@ -172,7 +172,9 @@ def test_a_column_that_changes_its_type_in_the_third_file_is_named_with_both_fil
     text = pa.schema([("id", pa.int64()), ("v", pa.string())])
     assert ingest.files("*.csv", schema=text)["v"].to_pylist() == ["1", "2", "three"]
     numbers = pa.schema([("v", pa.int64())])
-    assert "`t2.csv`: column `v` is 'three' in row 2, which is no `int64`" in refused("*.csv", schema=numbers)
+    assert "`t2.csv`: column `v` is 'three' in row 2, which can't be read as `int64`" in refused(
+        "*.csv", schema=numbers
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"skip_rows": 1}, {"column_names": ["a", "b", "my minutes"], "skip_rows": 2}])
@@ -180,7 +182,10 @@ def test_a_value_of_a_csv_that_is_not_of_its_type_is_named_with_its_column_and_r
     rows = "".join(f'{each},"a\nb",{"abc" if each == 90_000 else each}\n' for each in range(100_000))
     write("t.csv", ("# about\n" if options else "") + "id,name,my minutes\n" + rows)
     told = refused("t.csv", schema=[("my minutes", pa.float64())], **options)
-    assert f"`t.csv`: column `my minutes` is 'abc' in row {90_002 + bool(options):,}, which is no `double`" in told
+    assert (
+        f"`t.csv`: column `my minutes` is 'abc' in row {90_002 + bool(options):,}, which can't be read as `double`"
+        in told
+    )
     assert "null_values=" in told
     found = ingest.files("t.csv", schema=[("my minutes", pa.float64())], null_values=["abc"], **options)
     assert found["my minutes"].null_count == 1
@@ -306,7 +311,7 @@ def test_mixed_encodings_are_told_by_the_first_byte_that_is_none() -> None:
     write("t.csv", good.encode() + "Zoë\n".encode("latin-1"))
     at = len(good.encode()) + 2
     told = refused("t.csv")
-    assert f"`t.csv`: byte {at:,} (0xeb) is no UTF-8" in told
+    assert f"`t.csv`: byte {at:,} (0xeb) is not valid UTF-8" in told
     assert "latin-1" in told
     write("t.csv", "name\nZoë\n".encode("latin-1"))
     assert ingest.files("t.csv", encoding="latin-1")["name"].to_pylist() == ["Zoë"]

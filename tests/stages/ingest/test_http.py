@@ -296,7 +296,7 @@ def test_html_in_the_place_of_json_is_told_with_its_title() -> None:
 
 def test_another_content_is_refused() -> None:
     assert "answered with `image/png`" in refused(lambda _: Reply(b"\x89PNG", 200, {"Content-Type": "image/png"}))
-    assert "answered with no JSON" in refused(lambda _: Reply(b"a,b\n1,2\n", 200, {"Content-Type": "text/csv"}))
+    assert "isn't JSON (text/csv)" in refused(lambda _: Reply(b"a,b\n1,2\n", 200, {"Content-Type": "text/csv"}))
     assert "sent an empty answer" in refused(lambda _: Reply(b""))
 
 
@@ -343,8 +343,8 @@ def test_a_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b" " * 200_000_000)
     assert len(bomb) < 1 << 20
     assert "over the limit of 1 MiB" in refused(lambda _: Reply(bomb, 200, {"Content-Encoding": "gzip"}), limit_mib=1)
-    assert "answered in `br`" in refused(lambda _: Reply(b"..", 200, {"Content-Encoding": "br"}))
-    assert "is no `gzip`" in refused(lambda _: Reply(b"[]", 200, {"Content-Encoding": "gzip"}))
+    assert "answered in the encoding `br`" in refused(lambda _: Reply(b"..", 200, {"Content-Encoding": "br"}))
+    assert "can't be unpacked as `gzip`" in refused(lambda _: Reply(b"[]", 200, {"Content-Encoding": "gzip"}))
 
 
 @pytest.mark.parametrize("name", ["gzip", "deflate"])
@@ -359,7 +359,7 @@ def test_a_body_of_several_packed_ones_is_unpacked_to_its_end() -> None:
     for body in (whole, whole + b"\0" * 9):
         with serving(lambda _, body=body: Reply(body, 200, {"Content-Encoding": "gzip"})) as web:  # type: ignore[misc]
             assert http(web)["a"].to_pylist() == [1, 2]
-    assert "is no `gzip`" in refused(lambda _: Reply(whole + b"more", 200, {"Content-Encoding": "gzip"}))
+    assert "can't be unpacked as `gzip`" in refused(lambda _: Reply(whole + b"more", 200, {"Content-Encoding": "gzip"}))
 
 
 def test_text_in_another_encoding_is_taken_as_its_type_says() -> None:

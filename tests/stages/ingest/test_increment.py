@@ -160,7 +160,7 @@ def test_a_read_begins_before_the_watermark_by_the_overlap(reached: Any, overlap
     [
         (dt.date(1, 1, 2), "10d", "before the year 1: give a shorter `overlap=`"),
         ("0001-01-02", "10d", "before the year 1: give a shorter `overlap=`"),
-        (10, "1h", "give a number for numbers"),
+        (10, "1h", "if the watermark is a number, give a number"),
         ("abc", "1h", "the highest text isn't a time"),
         ("2026-99-99", "1h", "the highest text isn't a time"),
         (dt.date(2026, 1, 1), "soon", "give it with its unit"),

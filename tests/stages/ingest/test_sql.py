@@ -271,7 +271,7 @@ def test_a_database_that_is_not_there_is_told(folder: Path, pg: Source) -> None:
     assert "there is no database" in refused(SourceError, "sqlite:///none.db", "select 1")
     assert not (folder / "none.db").exists()
     (folder / "text.db").write_text("hello" * 1000)
-    assert "no SQLite database" in refused(SourceError, "sqlite:///text.db", "select 1 from x")
+    assert "isn't an SQLite database" in refused(SourceError, "sqlite:///text.db", "select 1 from x")
     assert "names no file" in refused(SourceError, "sqlite://", "select 1")
     assert "is not a URL" in refused(SourceError, "warehouse", "select 1")
     assert "no ADBC driver `nosuch`" in refused(SourceError, "nosuch://host/db", "select 1")

@@ -209,7 +209,7 @@ def test_what_is_put_in_goes_to_those_columns_that_can_hold_it() -> None:
         "day": [None, date(2024, 1, 1)],
         "text": [None, "a"],
     }
-    with pytest.raises(DefinitionError, match="7 can't be a value of a `string`"):
+    with pytest.raises(DefinitionError, match="7 can't be a value of a column of type `string`"):
         prepare.clean(table, [prepare.Fill(columns="text", value=7)])
 
 
@@ -409,9 +409,9 @@ def test_rows_are_told_apart_whatever_their_columns_are_called() -> None:
 
 def test_a_value_that_is_none_of_the_column_s_is_refused() -> None:
     for rule in (prepare.Fill(columns="c", value=1.5), prepare.Clip(columns="c", min=1.5)):
-        with pytest.raises(DefinitionError, match=r"1\.5 can't be a value of a `int64`") as caught:
+        with pytest.raises(DefinitionError, match=r"1\.5 can't be a value of a column of type `int64`") as caught:
             cleaned([1, None], rule)
-        assert caught.value.hint == "give one of the column's type"
+        assert caught.value.hint == "give a value of the column's type"
     for told in ({}, {"value": 1, "how": "mean"}):
         with pytest.raises(DefinitionError, match="not both"):
             prepare.Fill(columns="c", **told)

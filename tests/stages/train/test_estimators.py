@@ -173,7 +173,7 @@ def test_the_same_rows_make_the_same_trees_whatever_the_threads() -> None:
 
 
 def test_boosting_names_what_is_wrong() -> None:
-    with pytest.raises(UsageError, match="`stopping_rounds` is given, and no `valid`"):
+    with pytest.raises(UsageError, match="`stopping_rounds` is given, but no `valid`"):
         boost(stopping_rounds=3)
     with pytest.raises(UsageError, match="no parameter `num_leafs`") as told:
         train.lightgbm({"objective": "binary", "num_leafs": 15}, TABLE, target="late", features=NUMBERS)

@@ -228,7 +228,7 @@ class Cluster:
                 connection.drop_token()
                 raise BackendError(
                     f"pool `{self.pool}`: no Ray cluster can be started on this machine: {_line(error)}",
-                    hint="`ray start --head` says more; or give the pool the `address` of a cluster",
+                    hint="run `ray start --head` to see why, or give the pool the `address` of a cluster",
                 ) from error
             return
         if not self.address.startswith(CLIENT):
@@ -278,7 +278,8 @@ def _check(pool: str, address: str) -> None:
     if not any(os.path.exists(node.raylet_socket_name) for node in nodes):
         raise PoolUnreachable(
             f"pool `{pool}`: this machine is not a node of the cluster at `{address}`",
-            hint="give `ray://host:port` of the cluster's client server (10001 by default), or run on a node",
+            hint="give `ray://host:port` of the cluster's client server (port 10001 by default), or start the run on a"
+            " node of the cluster",
         )
 
 

@@ -53,7 +53,7 @@ class CodeCodec:
         if not isinstance(value, KINDS):
             raise CodecError(
                 f"there is no function or class `{qualname}` in `{module}` any more",
-                hint="it was renamed or moved: run again the tasks that take it",
+                hint="it was renamed, moved or deleted: run again the tasks that use it",
             )
         return value
 
@@ -76,5 +76,8 @@ def _name(value: Any) -> str:
 
 def _checked(value: Any, kind: Any) -> Any:
     if not (kind(value) if kind is callable else isinstance(value, kind)):
-        raise CodecError("a partial isn't made of a function and its arguments", hint="run again the task that made it")
+        raise CodecError(
+            "a saved `functools.partial` must have a function and its arguments, but has something else",
+            hint="run again the task that made it",
+        )
     return value

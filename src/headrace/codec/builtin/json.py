@@ -61,14 +61,15 @@ class DocumentCodec:
         kind: Any = source.kind if is_listed(source.type) else object
         if not issubclass(kind, Document):
             raise CodecError(
-                f"Headrace has no type `{source.type}` for this artifact",
+                f"the artifact has the type `{source.type}`, which this Headrace doesn't know",
                 hint="run again the task that made the artifact",
             )
         document = exact_json.decode(source.read())
         form = document.get("form") if isinstance(document, dict) else None
         if isinstance(form, int) and form > kind.FORM:
             raise CodecError(
-                f"a newer Headrace wrote this `{kind.__name__}`: its form is {form}, newer than {kind.FORM}",
+                f"a newer Headrace wrote this `{kind.__name__}`: its format is {form}, and this Headrace reads formats"
+                f" up to {kind.FORM}",
                 hint="install a newer Headrace here",
             )
         return msgspec.convert(document, kind)

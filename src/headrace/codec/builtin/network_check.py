@@ -32,7 +32,7 @@ def check_named(named: Any) -> None:
     """Refuse a name of a class or function that isn't PyTorch's own."""
     _checked_fields(named)
     if not (_is_module(named.name) or _is_function(named.name)):
-        raise _refused(f"takes `{named.name}`")
+        raise _refused(f"has the argument `{named.name}`")
 
 
 def check_made(made: Any) -> None:
@@ -44,7 +44,7 @@ def check_made(made: Any) -> None:
     for value in (*made.args, *made.kwargs.values()):
         if not (_is_plain(value) or name_of(type(value)) == NAMED):
             raise CodecError(
-                f"the network's module takes a `{describe(type(value))}`, which is not known to be safe",
+                f"an argument of the network's module is a `{describe(type(value))}`, which is not known to be safe",
                 hint="pass numbers, texts, and classes or functions of `torch.nn`",
             )
 
@@ -62,7 +62,7 @@ def check_network(network: Any) -> None:
     _checked_fields(network)
     is_whole = name_of(type(network.made)) == MADE and name_of(type(network.lesson)) == LESSON
     if not is_whole or any(describe(type(each)) not in TENSORS for each in network.state.values()):
-        raise CodecError("a part of the network has another class than it should have")
+        raise CodecError("a part of the network has a class that no such part can have")
 
 
 CHECKS: dict[str, Callable[[Any], None]] = {
@@ -85,7 +85,7 @@ def _checked_fields(value: Any) -> None:
 
 def _refused(what: str) -> CodecError:
     return CodecError(
-        f"the network {what}, which is not a name that `torch.nn` offers",
+        f"the network {what}, which `torch.nn` doesn't offer",
         hint="commands, pages and servers make only modules of `torch.nn`; in Python, `headrace.load` loads this too",
     )
 

@@ -68,7 +68,7 @@ class SklearnCodec:
         _check_size(data)
         value = skops_io.load(data, trusted=_trusted(data))
         if describe(type(value)) != source.type:
-            raise CodecError(f"a `{source.type}` was saved, and a `{describe(type(value))}` came back")
+            raise CodecError(f"the artifact is recorded as a `{source.type}`, but holds a `{describe(type(value))}`")
         if source.is_foreign:
             check_bounds(value)
         return value
@@ -81,7 +81,10 @@ def _check_size(data: io.BytesIO) -> None:
     """Raise an error if an archive unpacks to more bytes than it has. `save` compresses nothing."""
     with ZipFile(data) as archive:
         if sum(info.file_size for info in archive.infolist()) > len(data.getbuffer()):
-            raise CodecError("the artifact unpacks to more bytes than it has", hint="it is damaged, or forged")
+            raise CodecError(
+                "the files in the artifact are compressed, but Headrace compresses none",
+                hint="the artifact is damaged, or forged",
+            )
 
 
 def _trusted(data: io.BytesIO) -> list[str]:

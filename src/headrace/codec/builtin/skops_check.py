@@ -110,7 +110,8 @@ def vet(schema: object) -> list[str]:
         CodecError: a node of the schema has an unknown type, or a name that isn't known to be safe.
     """
     if not isinstance(schema, dict) or type(schema.get("protocol")) is not int or schema["protocol"] < 1:
-        raise CodecError("the estimator's schema has a form not known to be safe")  # no code here checks old forms
+        # no code here checks old forms
+        raise CodecError("the estimator's schema has a format that is not known to be safe")
     first: dict[int, Node] = {}
     names: set[str] = set()
     for node in nodes(schema):
@@ -136,7 +137,7 @@ def nodes(schema: Any) -> Iterator[Node]:
 def _name_of(node: Node) -> str:
     module, name, loader = (node.get(key) for key in ("__module__", "__class__", "__loader__"))
     if not (isinstance(module, str) and isinstance(name, str) and isinstance(loader, str)):
-        raise CodecError("the estimator's schema has a node without a name or a kind")
+        raise CodecError("the estimator's schema has an object without a class name or a loader")
     return f"{module}.{name}"
 
 

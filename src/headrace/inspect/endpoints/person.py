@@ -246,7 +246,7 @@ def _bytes_of(request: Request, rows: np.ndarray[Any, np.dtype[np.intp]]) -> byt
     """
     content = request.content()
     if content is None:
-        raise DataError("rows can't be taken out of a request that can't be read")
+        raise DataError("a request in the log can't be read, so a person's rows can't be removed from it")
     if isinstance(content, list):
         return b"[" + b",".join(bytes(content[row]) for row in rows) + b"]"
     mask = np.ones(len(content), np.bool_)

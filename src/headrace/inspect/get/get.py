@@ -368,6 +368,6 @@ def plain_of(ref: Ref, name: str, inside: str = "") -> object:
     alone = inside.removesuffix(".")
     called = alone if addresses.address(alone) else name  # for a version, `name` is the name of a file
     raise UsageError(
-        f"`{called}` is a `{ref.type.partition('@')[0]}`, which has a file of its own",
-        hint=f"get it alone: `headrace get {alone}`",
+        f"`{called}` is a `{ref.type.partition('@')[0]}`, which can't be written as a part of a JSON file",
+        hint=f"write it to a file of its own: `headrace get {alone}`",
     )

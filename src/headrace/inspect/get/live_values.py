@@ -31,7 +31,7 @@ def get_logged(project: Project, run: str, task: str, name: str, step: int | Non
     steps = [each.step for each in shown]
     if step is not None and step not in steps:
         raise NotFoundError(
-            f"`{task}` logged no `{name}` at step {step}", hint=f"it logged one at step {listed(steps, 8)}"
+            f"`{task}` logged no `{name}` at step {step}", hint=f"the steps with a value are {listed(steps, 8)}"
         )
     chosen: ShownView = next(each for each in reversed(shown) if step in (None, each.step))
     return write(chosen.out, reading_store(project), to, _file_name(name))

@@ -75,7 +75,7 @@ def version(db: PostgresDatabase) -> int | None:
     if encoding != "UTF8":
         raise LedgerUnreachable(
             f"the database of the ledger `{db.name}` keeps text as {encoding}",
-            hint="create one with ENCODING 'UTF8' TEMPLATE template0",
+            hint="use a database that was created with ENCODING 'UTF8' TEMPLATE template0",
         )
     if not has_version and not has_runs:
         return None
@@ -109,8 +109,8 @@ def _check(db: PostgresDatabase, found: int) -> None:
         )
     if found < SCHEMA:
         raise LedgerVersionError(
-            f"the ledger `{db.name}` is of an older Headrace (its version is {found}, ours {SCHEMA})",
-            hint="when nobody uses it with the older Headrace any more, run `headrace ledger migrate`",
+            f"the ledger `{db.name}` was written by an older Headrace (its version is {found}, ours {SCHEMA})",
+            hint="when nobody uses the older Headrace on this ledger any more, run `headrace ledger migrate`",
         )
 
 

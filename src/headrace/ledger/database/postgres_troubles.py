@@ -133,7 +133,7 @@ NOT_LET = ("25006", "42501")
 """The codes in `STATES` that mean that this user lacks a permission."""
 
 STATES = {
-    "23505": ("already has a row that was to be added: another process added it first", "try again"),
+    "23505": ("already has the row that this process wanted to add: another process added it first", "try again"),
     "25006": (
         "can't be written to: its server, or this user's session, is read-only",
         "name the primary server in `[ledger] url`, and check `default_transaction_read_only`",

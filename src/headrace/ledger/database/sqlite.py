@@ -305,11 +305,11 @@ _TROUBLES = {
         "check that its folder is there and can be written to",
     ),
     sqlite3.SQLITE_NOTADB: (
-        "is damaged, or is no ledger: it is no SQLite database",
+        "is damaged, or isn't a ledger: it is not an SQLite database",
         "move it away; then restore a backup (`headrace restore`), or begin a new one",
     ),
     sqlite3.SQLITE_CONSTRAINT: (
-        "already has a row that was to be added: another process added it first",
+        "already has the row that this process wanted to add: another process added it first",
         "try again",
     ),
 }

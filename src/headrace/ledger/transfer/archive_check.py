@@ -152,7 +152,7 @@ class Arrival:
             for record in records:
                 self._row(record, allowed, seen)
         else:
-            raise _Wrong("this is no known kind of part")
+            raise _Wrong("a part is of an unknown kind")
 
     def _run(self, records: Iterator[Record]) -> None:
         """Check a run's part: the run's row first, then the rows of each table, one table after another."""
@@ -177,7 +177,7 @@ class Arrival:
                 self._event(values["body"])
             before = place
         if before < 0:
-            raise _Wrong("there is no row")
+            raise _Wrong("a run's part has no rows")
 
     def _event(self, body: bytes) -> None:
         try:
@@ -190,7 +190,7 @@ class Arrival:
     def _row(self, record: Record, allowed: Sequence[str], seen: set[tuple[str, Any]]) -> dict[str, Any]:
         table, row = record
         if table not in allowed or table not in self._widths:
-            raise _Wrong(f"there is a row of `{table}`")
+            raise _Wrong(f"a row of `{table}` is in a part that can't have it")
         if len(row) != self._widths[table]:
             raise _Wrong(f"a row of `{table}` has {len(row)} values instead of {self._widths[table]}")
         values = self._rows[table].check(self._shapes[table].values(row))

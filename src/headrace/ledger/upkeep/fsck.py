@@ -302,7 +302,7 @@ class Checker:
                     about="ledger",
                     subject=f"erasure `{row.erasure}`",
                     what="isn't complete",
-                    hint="`headrace erase --resume` does the rest, and says what it waits for",
+                    hint="`headrace erase --resume` completes it, or says what it waits for",
                 )
 
     def _orphans(self, lease: Lease, named: Inventory, edge: float) -> Iterator[int]:

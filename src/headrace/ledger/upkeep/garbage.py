@@ -151,7 +151,7 @@ class Pass(Struct, kw_only=True):
     def _note(self, blob: Found, region: str, *, had_names: bool) -> None:
         equal = self.merged.get((blob.digest, blob.nonce))
         if (blob.digest, blob.nonce) in self.erased:
-            kind = reason = "erased, with the person whom it was about"
+            kind = reason = "erased together with a person's data"
         elif equal is not None:
             kind, reason = "equal to another, which stays", f"equal to generation `{equal}`, which stays"
         elif had_names and (named := self.lost.runs(blob.digest, blob.nonce)) == [generations.STANDING]:

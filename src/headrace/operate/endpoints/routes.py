@@ -112,8 +112,9 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Move
         before = next((version for version in mains if version != present.main.version), None)
         if before is None:
             raise RefusedError(
-                f"endpoint `{endpoint}` never had another version than {present.main.version} as `{MAIN}`",
-                hint="`headrace promote NAME:VERSION` takes any version",
+                f"`{MAIN}` of endpoint `{endpoint}` has always been version {present.main.version}, so no earlier"
+                " version can be restored",
+                hint="to choose any version, use `headrace promote NAME:VERSION`",
             )
         return present.only(before)
 
@@ -168,8 +169,9 @@ def _version(
     load = loader(reading_store(project))
     if version.preparation is not None and (gone := lacking(load(version.preparation), version.out.signature)):
         raise RefusedError(
-            f"{called} can't answer requests: its preparation doesn't give {listed(gone, FEW)}, which it takes",
-            hint="register the model under another name with the preparation that it learned with, or without one",
+            f"{called} can't answer requests: its preparation doesn't give {listed(gone, FEW)}, which the model takes",
+            hint="register the model under another name, with the preparation that was used to train it; if none was"
+            " used, register it without a preparation",
         )
     return version, allowed(called, [role], judged, load, forced)
 
@@ -191,7 +193,7 @@ def _alike(project: Project, version: VersionView, forced: str | None) -> str | 
         raise RefusedError(
             f"model `{version.name}:{version.version}` takes other columns than version {main}, which is `{MAIN}`:"
             f" {listed(columns, FEW)}, so records that fit one are refused by the other",
-            hint='promote it, once clients send its columns; or let it answer anyway: `--force --why "..."`',
+            hint='promote this version when clients send its columns; or let it answer anyway: `--force --why "..."`',
         )
     return forced if columns else None
 

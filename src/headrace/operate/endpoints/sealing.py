@@ -78,7 +78,7 @@ def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
         places = f"the store `{open_store(project).url}` or the ledger"
         raise HeadraceError(
             f"sealing didn't end within {limit_s:g} s, so it was stopped: {places} doesn't answer, or is too slow",
-            hint="check that both can be reached; sealing is tried again",
+            hint="check that the store and the ledger can be reached; sealing is tried again",
         )
     if process.returncode:
         raise HeadraceError(said[-1] if said else f"the process that seals ended with {process.returncode}")

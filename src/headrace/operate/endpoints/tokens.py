@@ -58,7 +58,9 @@ def make_token(
     if not name.strip():
         raise UsageError("a token needs a name", hint="say for whom or what it is")
     if within_s is not None and within_s <= 0:
-        raise UsageError("a token that ends at once lets nobody in", hint='give a time such as `--within "90d"`')
+        raise UsageError(
+            "the token would expire at once: `--within` isn't above 0", hint='give a time such as `--within "90d"`'
+        )
     for endpoint in endpoints:
         if not is_name(endpoint):  # an empty name would let the token ask every endpoint
             raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give `--endpoint` once for each name")

@@ -96,7 +96,9 @@ def erase(
         NotFoundError: there is no such endpoint.
     """
     if not key:
-        raise UsageError("the person's key is empty", hint="no request has an empty key")
+        raise UsageError(
+            "the person's key is empty", hint="give the value that the person's requests have as their key"
+        )
     if not why.strip() and not dry_run:
         raise UsageError("an erasure needs a reason", hint='say why: `--why "asked by the customer on 1 March"`')
     names = _columns(project, endpoint, columns)
@@ -152,7 +154,7 @@ def _unsealed(project: Project, erasure: Erasure) -> Told:
 def _columns(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[str, ...]:
     for name in columns:
         if not name.strip() or "\n" in name:
-            raise UsageError(f"no column is called {name!r:.80}", hint="give `--column` once for each name")
+            raise UsageError(f"no column can be called {name!r:.80}", hint="give `--column` once for each name")
     with read(project) as views:
         moves = views.route_moves(endpoint)
         if not moves and endpoint not in {each.endpoint for each in views.prediction_logs()}:

@@ -294,7 +294,7 @@ def predictions(endpoint: str, *, since: date | str | None = None, labels: bool 
     """
     if current() is not None or resolver.get() is not None:
         raise UsageError(
-            "`hr.predictions` was called in a pipeline or a stage, where its result would be in no key",
+            "`hr.predictions` was called in a pipeline or a stage, but the key of a task can't depend on its result",
             hint=f'call `ingest.predictions("{endpoint}")` in the pipeline\'s body, and pass its result to the stage',
         )
     project = projects.load()
@@ -310,7 +310,8 @@ def _local(at: date | str) -> datetime:
         return (at if isinstance(at, datetime) else datetime.combine(at, time())).astimezone()
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(
-            f"`since` is {at!r:.80}, which is no date or time", hint="give one such as `2026-01-31` or a `datetime`"
+            f"`since` is {at!r:.80}, which is not a date or time",
+            hint="give a text such as `2026-01-31`, a `date` or a `datetime`",
         ) from error
 
 

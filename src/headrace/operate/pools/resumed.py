@@ -31,10 +31,11 @@ def check_known(project: Project, run_id: str, machine: Machine) -> None:
     lacking = [f"pool `{name}`" for name in machine.pools if name not in pools]
     lacking += [f"region `{name}`" for name in last if name and name not in regions]
     if lacking:
+        them = "them" if len(lacking) > 1 else "it"
         raise ConfigError(
-            f"run `{run_id}` was in {' and '.join(lacking)}: the settings don't have "
-            + ("them" if len(lacking) > 1 else "it"),
-            hint=f"give the `--config` that does, or name other pools: `headrace resume {run_id} --pool NAMES`",
+            f"run `{run_id}` was in {' and '.join(lacking)}: the settings don't have {them}",
+            hint=f"if another settings file has {them}, give that file as `--config`; otherwise name other pools:"
+            f" `headrace resume {run_id} --pool NAMES`",
         )
 
 
@@ -122,5 +123,6 @@ def without_lost(project: Project, views: Views, run: str) -> str:
     pools = [known[name] for name in story.pools if name in known and name not in story.gone]
     spare = [pool for name, pool in known.items() if name not in story.pools]
     ways = " or ".join(f"`headrace resume {run} --pool {names}`" for names in enough(stages, pools, spare))
-    lost = listed(sorted({pins[name] for name in failed}))
-    return f"{ways} goes on without {lost}, if nothing answers there yet" if ways else ""
+    lost = sorted({pins[name] for name in failed})
+    silent, them = ("doesn't answer", "it") if len(lost) == 1 else ("don't answer", "them")
+    return f"if {listed(lost)} still {silent}, {ways} continues the run without {them}" if ways else ""

@@ -91,8 +91,8 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
         if not merge and ledger.is_begun():
             raise UsageError(
                 f"the ledger `{ledger.name}` has runs already",
-                hint="`--merge` adds the backup's runs, and goes on with a restore that was interrupted; otherwise move"
-                " the state folder away, or set HEADRACE_HOME to another folder",
+                hint="to add the backup's runs, or to continue a restore that was interrupted, use `--merge`; otherwise"
+                " move the state folder away, or set HEADRACE_HOME to another folder",
             )
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, look=looking(store))
@@ -118,7 +118,7 @@ def check_place(project: Project, backups: Backups, found: Iterable[Store]) -> N
         if f"{place}/".startswith(f"{own}/"):
             within = "" if place == own else "in "
             raise UsageError(
-                f"`{backups.store.url}` is {within}a store of the project's own",
+                f"`{backups.store.url}` is {within}a store that the project uses for its runs",
                 hint="name another place: a backup in this one would be lost with the store, or deleted by"
                 " `headrace gc`",
             )
@@ -155,7 +155,7 @@ def _check_folder(project: Project, folder: Path) -> None:
     own = _real(str(folder)) == _real(str(project.root)) or _real(str(folder)).startswith(_real(str(project.home)))
     if there == folder and not own and not (folder / "blobs").is_dir() and any(folder.iterdir()):
         raise UsageError(
-            f"`{folder}` holds other things than backups", hint="name an empty folder, or one that isn't there yet"
+            f"`{folder}` holds files that aren't backups", hint="name an empty folder, or one that doesn't exist yet"
         )
 
 

@@ -79,8 +79,8 @@ def _check_owner(project: Project) -> None:
     if project.region().store.url == str(store) and not is_same and beside.exists():
         raise ConfigError(
             f"the store `{store}` belongs to the ledger `{beside}`, but the settings name another ledger",
-            hint="set `[store] url` as well as `[ledger] url`, so that each ledger has its own store; if the ledger in"
-            f" the settings has replaced `{beside}` for good, move that file away",
+            hint="set `[store] url` as well as `[ledger] url`, so that each ledger has its own store; if"
+            f" `{beside}` is no longer needed, because the ledger in the settings has replaced it, move this file away",
         )
 
 

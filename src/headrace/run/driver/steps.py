@@ -38,8 +38,8 @@ from headrace.spec.artifact import Ref, generations
 from headrace.spec.failure import Failure
 
 ERASED_HINT = (
-    "start a new run, which reads or makes it again; if it is a version of a dataset, register it again, or name"
-    " another version"
+    "start a new run, which reads or makes the erased data again; if a version of a dataset was erased, register a new"
+    " version, or name another one"
 )
 """What to do about a task that needs an erased artifact."""
 

@@ -173,7 +173,7 @@ class Tracer:
                 if self._seen < len(self._machine.nodes):
                     missing = self._machine.nodes[self._seen]
                     raise TraceError(
-                        f"the pipeline no longer traces `{missing.name}` ({missing.line})",
+                        f"the pipeline's body no longer calls `{missing.name}` ({missing.line})",
                         hint="a pipeline's body must do the same each time;"
                         " `headrace resume RUN --new-code` starts from the code as it is now",
                     )
@@ -205,7 +205,7 @@ class Tracer:
             self._steps.absorb(answer)
         elif (answer.about, answer.name) != (about, name):
             before = f"{answer.about} `{answer.name}`"
-            problem = f"the pipeline asked for {about} `{name}` where it had asked for {before}"
+            problem = f"the pipeline asked for {about} `{name}` where it had asked for {before} before"
             hint = "the pipeline's body must ask for the same values each time it is traced"
             return Answer(number, error=problem, hint=hint)
         return Answer(number, ref=answer.value, version=answer.version)

@@ -57,7 +57,8 @@ class Graph:
             if not _is_same(before, after):
                 otherwise = f" ({before.line}) with other arguments" if before.name == after.name else ""
                 raise TraceError(
-                    f"the pipeline traced `{after.name}` ({after.line}) where it had traced `{before.name}`{otherwise}",
+                    f"the pipeline's body called `{after.name}` ({after.line}) where it had called"
+                    f" `{before.name}`{otherwise} before",
                     hint="a pipeline's body must do the same each time: use `hr.now()` for the time and `.value()` for"
                     " data; `headrace resume RUN --new-code` starts from the code as it is now",
                 )

@@ -310,7 +310,7 @@ def _finite(values: Sequence[float | None], tensor: Tensor) -> list[float | None
     most = float(np.finfo(_NUMBERS[tensor.datatype]).max)
     for place, value in enumerate(values):
         if value is not None and abs(value) > most:
-            _refuse(f"`{value}` is no number of {tensor.datatype}", tensor.name, place, tensor.shape)
+            _refuse(f"`{value}` isn't in the range of {tensor.datatype}", tensor.name, place, tensor.shape)
     return [None if value is None or value != value else value for value in values]
 
 
@@ -325,7 +325,7 @@ def _texts(tensor: Tensor, count: int) -> list[str]:
         try:
             found.append(data[start:place].decode())
         except UnicodeDecodeError:
-            _refuse("it is no text in UTF-8", tensor.name, len(found), tensor.shape)
+            _refuse("it is not text in UTF-8", tensor.name, len(found), tensor.shape)
     if place < len(data) or len(found) < count:
         told = f"more than {count:,}" if place < len(data) else f"{len(found):,}"
         _refuse(f"its shape is {_shown(tensor.shape)}, and its data has {told} values", tensor.name)
@@ -364,7 +364,7 @@ def _in_json(tensor: Tensor, count: int) -> Sequence[Any]:
         bounds = np.iinfo(_NUMBERS[tensor.datatype])
         for place, value in enumerate(values):
             if value is not None and not bounds.min <= value <= bounds.max:
-                _refuse(f"`{value}` is no number of {tensor.datatype}", tensor.name, place, tensor.shape)
+                _refuse(f"`{value}` isn't in the range of {tensor.datatype}", tensor.name, place, tensor.shape)
     return _finite(values, tensor) if kind == "f" else values
 
 
@@ -396,11 +396,11 @@ def _datatype(name: str, values: Sequence[Any], known: str | None) -> str:
             continue
         if not datatype.startswith("FP") and None in values:
             raise RowsRefused(
-                f"row {values.index(None)} has no answer `{name:.40}`, and a tensor of {datatype} can't lack a value",
-                hint="leave out this row, or ask for records in JSON",
+                f"row {values.index(None)} has no answer `{name:.40}`, but a tensor of {datatype} needs one per row",
+                hint="leave out this row, or send records in JSON instead of tensors",
             )
         return datatype
-    raise RowsRefused(f"the answers `{name:.40}` aren't of one type", hint="ask for records in JSON")
+    raise RowsRefused(f"the answers `{name:.40}` have several types", hint="send records in JSON instead of tensors")
 
 
 def _suits(datatype: str, kinds: set[type], values: Sequence[Any]) -> bool:

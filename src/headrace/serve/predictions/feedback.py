@@ -34,7 +34,9 @@ class LabelsRefused(UsageError):
     """Labels are refused. `faults` lists what is wrong, at most `MOST_FAULTS` entries."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("the labels can't be taken", hint="correct what `faults` names; none of them was kept")
+        super().__init__(
+            "the labels can't be recorded", hint="correct the labels that `faults` names, and send all labels again"
+        )
         self.faults = tuple(faults)
 
 

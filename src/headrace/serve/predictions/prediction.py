@@ -48,11 +48,11 @@ def parsed(text: str) -> PredictionId:
     120
 
     Raises:
-        UsageError: the text is no id of a prediction.
+        UsageError: the text is not the id of a prediction.
     """
     matched = _ID.fullmatch(text)
     if matched is None:
-        raise UsageError(f"`{text:.80}` is no id of a prediction", hint="send an id as the endpoint returned it")
+        raise UsageError(f"`{text:.80}` is not the id of a prediction", hint="send an id as the endpoint returned it")
     writer, segment, offset, salt = matched.groups()
     return PredictionId(writer, int(segment), int(offset), int(salt, 16))
 

@@ -160,7 +160,7 @@ class Front:
         if self._ready is not None:
             raise ConfigError(
                 f"web worker {worker.number} of the server {why} before all of them listened",
-                hint="see what it said before; with `--workers 1` there are none",
+                hint="see this worker's last messages above; `--workers 1` serves without web workers",
             )
         self._again(worker, f"web worker {worker.number} {why}")
 
@@ -211,7 +211,8 @@ class Front:
         except OSError as error:
             os.close(reading)
             raise ConfigError(
-                f"web worker {worker.number} can't be started: {error.strerror}", hint="check the limit of processes"
+                f"web worker {worker.number} can't be started: {error.strerror}",
+                hint="check the limit on the number of processes",
             ) from error
         finally:
             os.close(writing)

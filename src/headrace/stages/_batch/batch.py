@@ -161,7 +161,8 @@ def _check(call: BatchCall, kept: Sequence[str], key: Sequence[str]) -> None:
         raise UsageError(
             f"version {call.model.version} of `{call.model.name}` answers with the project's function `{name}`, which"
             " only an endpoint calls",
-            hint="make the model's rows in a stage, and give the model itself: the `value` of the version",
+            hint="make the rows that the model takes in an earlier stage, and give the model itself, which is the"
+            " `value` of the version",
         )
     if call.into in kept:
         raise UsageError(

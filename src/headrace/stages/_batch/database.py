@@ -43,9 +43,12 @@ _INGEST = {"adbc.ingest.mode": "adbc.ingest.mode.create", "adbc.ingest.temporary
 _NO_KEY = r"no unique or exclusion constraint|does not match any PRIMARY KEY or UNIQUE"
 _HINTS = (
     (r"permission denied|readonly|read-only|must be owner", "ask for the right to write, and to create tables there"),
-    (r"disk is full|No space left", "make room there, and resume the run: it goes on after the last complete part"),
+    (r"disk is full|No space left", "make room there, and resume the run: it continues after the last complete part"),
     (r"unable to open|failed to open", "check the path, and whether workers may write there"),
-    (r"is of type|invalid input syntax|out of range|violates", "change the table, or the columns that are kept"),
+    (
+        r"is of type|invalid input syntax|out of range|violates",
+        "change the types of the table, or the columns in `keep=`",
+    ),
     *HINTS,
 )
 
@@ -96,7 +99,7 @@ def _check_keys(table: pa.Table, key: Sequence[str]) -> None:
     told = ", ".join(f"`{each}`" for each in key)
     columns = [table.column(name) for name in key]
     if any(column.null_count for column in columns):
-        raise DataError(f"the key {told} is null in a row", hint="take columns that are never null as the key")
+        raise DataError(f"the key {told} is null in a row", hint="name columns that are never null as the key")
     twice = repeated_rows(columns)
     if len(twice):
         values = ", ".join(str(column[int(twice[0])].as_py()) for column in columns)

@@ -203,7 +203,7 @@ def _answering(model: Any, preparation: Any, ref: Ref | None) -> Answering:
     if not hasattr(model, "predict"):
         raise UsageError(
             f"`model` is a `{type(model).__name__}`, which has no `predict`",
-            hint="give the model itself; give an adapter of `train.finetune` to `train.predict`",
+            hint="give the model itself; if it is an adapter of `train.finetune`, use `train.predict`",
         )
     if isinstance(preparation, tuple) and hasattr(preparation, "preparation"):
         preparation = preparation.preparation

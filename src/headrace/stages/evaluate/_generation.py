@@ -143,7 +143,8 @@ def _written(
     found = list(generate(model, _column(rows, prompt)))
     if len(found) != rows.rows or not all(isinstance(each, str) for each in found):
         raise UsageError(
-            f"`generate` gives {len(found):,} answers to {rows.rows:,} prompts", hint="it must give a text for each"
+            f"`generate` gives {len(found):,} answers to {rows.rows:,} prompts",
+            hint="it must give one text for each prompt",
         )
     return found
 

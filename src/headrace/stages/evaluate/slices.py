@@ -194,7 +194,7 @@ def codes(table: pa.Table, name: str) -> Any:
     missing = table[name].null_count
     if missing:
         raise UsageError(
-            f"{rows_have(missing)} no `{name}`, the column that says which rows are drawn together",
+            f"{rows_have(missing)} no `{name}`, the column of `groups=` that says which rows belong together",
             hint="fill in the missing values, or give another column as `groups=`",
         )
     _, found = np.unique(values.astype(str) if values.dtype.kind == "O" else values, return_inverse=True)

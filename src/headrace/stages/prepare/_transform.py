@@ -91,7 +91,7 @@ def _asked(
     names = [name.lower() for name in found.columns]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UsageError(f"the SQL gives two columns `{twice[0]}`", hint="name one of them otherwise: `... as name`")
+        raise UsageError(f"the SQL gives two columns `{twice[0]}`", hint="rename one of them: `... as name`")
     return found.to_arrow_reader(batch_rows)
 
 

@@ -123,7 +123,7 @@ def check_condition(condition: str, what: str) -> None:
         said = f"{what} can't be read: it ends too early" if early else error.message.replace("`select (", "`")
         raise UsageError(said, hint=CONDITION) from error
     if count != 1:
-        raise UsageError(f"{what} can't be run: it is more than a condition", hint="it may not hold a `;`")
+        raise UsageError(f"{what} can't be run: it is more than a condition", hint="write one condition, without `;`")
 
 
 def _told_apart(names: Sequence[str]) -> None:
@@ -158,8 +158,8 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-CONDITION = "write it as DuckDB's SQL has it, such as `price < 0 or name = 'none'`"
-WRITTEN = "correct it where the message points; it is DuckDB's SQL: 'text' in single quotes, \"a name\" in double ones"
+CONDITION = "write a condition in DuckDB's SQL, such as `price < 0 or name = 'none'`"
+WRITTEN = "correct the SQL where the message points; DuckDB reads 'a' as a text, and \"a\" as the name of a column"
 
 
 def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageError | DataError:

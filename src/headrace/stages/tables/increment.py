@@ -186,7 +186,7 @@ def check_keys(tables: Sequence[Any], key: Sequence[str]) -> None:
     for table in tables:
         for name in key:
             if table[name].null_count:
-                raise DataError(f"the key {told} is null in a row", hint="take columns that are never null as the key")
+                raise DataError(f"the key {told} is null in a row", hint="name columns that are never null as the key")
     if len(key) == 1 and _ascends(tables, key[0]):
         return
     names = [f"k{place}" for place in range(len(key))]

@@ -73,7 +73,9 @@ def _check(given: Mapping[str, Any]) -> None:
             and there is no `group`.
     """
     if given.get("stopping_rounds") is not None and given.get("valid", True) is None:
-        raise UsageError("`stopping_rounds` is given, and no `valid`", hint="give rows that tell when to stop")
+        raise UsageError(
+            "`stopping_rounds` is given, but no `valid`", hint="give `valid=`, the rows that tell when to stop"
+        )
     for name in ("num_boost_round", "stopping_rounds"):
         if given.get(name) is not None and given[name] < 1:
             raise UsageError(f"`{name}` is {given[name]}", hint="give a whole number from 1")

@@ -68,7 +68,10 @@ def command(
     found = project.load(overlay=config)
     if resumes:
         if endpoint is not None or columns or dry_run:
-            raise UsageError("`--resume` takes no ENDPOINT, `--column` or `--dry-run`", hint="it is for all erasures")
+            raise UsageError(
+                "`--resume` takes no ENDPOINT, `--column` or `--dry-run`",
+                hint="leave these out: `headrace erase --resume` completes all erasures",
+            )
         every = resume(found, waits=not no_wait, say=tell)
         if as_json:
             say_json({"erasures": every})

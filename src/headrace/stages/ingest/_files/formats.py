@@ -201,7 +201,7 @@ def _refuse_missing(tables: Sequence[tuple[str, pa.Table]], names: Sequence[str]
         lacks = [each for each in names if each not in table.schema.names]
         if lacks:
             raise SourceError(
-                f"`{name}` has no column `{lacks[0]}`, which others have", hint='allow it: `promote="default"`'
+                f"`{name}` has no column `{lacks[0]}`, which other files have", hint='allow it: `promote="default"`'
             )
 
 
@@ -395,9 +395,9 @@ def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -
         column, row, kind, value = cell.groups()
         where = f" in row {int(row):,}" if row else ""
         return SourceError(
-            f"`{name}`: column {column} is {value!r:.80}{where}, which is no `{kind}`",
-            hint="correct the file, or let the column be `string` in `schema=`; if the word means that a value is"
-            " missing, `ingest.files` takes it in `null_values=`",
+            f"`{name}`: column {column} is {value!r:.80}{where}, which can't be read as `{kind}`",
+            hint="correct the file, or make the column `string` in `schema=`; if this word means that a value is"
+            " missing, name it in `null_values=` of `ingest.files`",
         )
     said = str(error).partition("\n")[0]
     if (ragged := _RAGGED.search(said)) is not None:
@@ -405,7 +405,7 @@ def _refusal(error: Exception, name: str, form: str, schema: pa.Schema | None) -
         return SourceError(
             f"`{name}`: {f'row {int(row):,}' if row else 'a row'} has {int(count):,} columns, not {int(wanted):,}",
             hint="correct the row: a value with the delimiter in it must be in quotes; if the file has lines before its"
-            " header, `ingest.files` takes their number in `skip_rows=`",
+            " header, give their number as `skip_rows=` of `ingest.files`",
         )
     if (changed := _CHANGED.search(said)) is not None:
         column, before, now, row = changed.groups()

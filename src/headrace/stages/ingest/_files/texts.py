@@ -84,7 +84,7 @@ def _decoded(file: BinaryIO, name: str, encoding: str | None, line_bytes: int) -
             at = place - held + error.start
             bad = error.object[error.start : error.start + 1]
             raise SourceError(
-                f"`{name}`: byte {at:,} (0x{bad.hex()}) is no {found.upper()}",
+                f"`{name}`: byte {at:,} (0x{bad.hex()}) is not valid {found.upper()}",
                 hint='give its encoding, such as `encoding="latin-1"` or `"cp1252"`; if encodings are mixed, correct '
                 "the file at that byte",
             ) from error

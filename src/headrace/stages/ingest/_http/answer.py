@@ -112,7 +112,10 @@ def unpacked(
     end = clock() + within_s
     told = response.headers.get("content-encoding", "").strip().lower()
     if told not in ("", "identity", *_ZLIB):
-        raise SourceError(f"`{shown(url)}` answered in `{told}`, which it wasn't asked for", hint="tell its operator")
+        raise SourceError(
+            f"`{shown(url)}` answered in the encoding `{told}`, which the request didn't allow",
+            hint="tell the service's operator",
+        )
     length = response.headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_big(url, f"{int(length):,} bytes", limit)
@@ -136,7 +139,9 @@ def unpacked(
                     raise _too_big(url, "a body", limit)
                 rest = b"" if unpack is None else unpack.unused_data
     except zlib.error as error:
-        raise SourceError(f"the body of `{shown(url)}` is no `{told}`: {error}", hint="tell its operator") from error
+        raise SourceError(
+            f"the body of `{shown(url)}` can't be unpacked as `{told}`: {error}", hint="tell the service's operator"
+        ) from error
     if unpack is not None and found and not unpack.eof:
         raise httpx.RemoteProtocolError("the compressed body broke off")
     return bytes(found)

@@ -84,8 +84,8 @@ def open_body(answer: Answer, form: str, rows: str | None) -> Body:
                 hint="ask its operator to send null in its place, or read another format of the service by `format=`",
             ) from error
         raise SourceError(
-            f"`{shown(answer.url)}` answered with no JSON{f' ({kind})' if kind else ''}: {error}",
-            hint='say which it is: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',
+            f"the answer of `{shown(answer.url)}` isn't JSON{f' ({kind})' if kind else ''}: {error}",
+            hint='say which format it has: `format="jsonl"`, `"csv"`, `"parquet"` or `"arrow"`',
         ) from error
     items = _rows(said, rows, answer)
     return Body(
@@ -123,7 +123,7 @@ def _text(answer: Answer, told: str) -> bytes:
     try:
         known = codecs.lookup(name).name
         if not _CHARSETS.fullmatch(known):
-            raise LookupError("that is no encoding of texts")
+            raise LookupError("that is not an encoding of texts")
         return data if known == "utf-8" else data.decode(known).encode()
     except (LookupError, UnicodeError) as error:
         raise SourceError(
@@ -153,8 +153,8 @@ def _rows(said: object, path: str | None, answer: Answer) -> list[Any]:
         for number, row in enumerate(found):
             if not isinstance(row, dict):
                 raise SourceError(
-                    f"row {number} of `{shown(answer.url)}` is no object: {msgspec.json.encode(row)[:60].decode()}",
-                    hint="`rows` is the path to a list of objects",
+                    f"row {number} of `{shown(answer.url)}` isn't an object: {msgspec.json.encode(row)[:60].decode()}",
+                    hint="give the path to a list of objects as `rows=`",
                 )
         return found
     lists = [f'"{each}"' for each in _lists(said)]

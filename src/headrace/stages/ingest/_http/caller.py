@@ -196,7 +196,8 @@ class Caller:
                 ) from error
             if isinstance(cause, ssl.SSLError):
                 raise SourceError(
-                    f"no TLS with `{urlsplit(url).netloc}`: {cause.reason or cause}", hint="is it http, not https?"
+                    f"no TLS with `{urlsplit(url).netloc}`: {cause.reason or cause}",
+                    hint="if the service doesn't use TLS, write `http://`",
                 ) from error
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx.TimeoutException):

@@ -26,7 +26,7 @@ FILES = frozenset({"sqlite", "duckdb"})
 """The schemes of databases that are one file: `duckdb:///file.duckdb`."""
 
 
-DRIVERS = "such as `snowflake`, which `pip install adbc-driver-snowflake` brings"
+DRIVERS = "give a name such as `snowflake`; `pip install adbc-driver-snowflake` installs that driver"
 _DRIVER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 

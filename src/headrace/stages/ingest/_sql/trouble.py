@@ -39,8 +39,8 @@ HINTS: Hints = (
         r"permission denied|readonly|read-only",
         "the database is opened for reading only; ask for the right to read the tables of the query",
     ),
-    (r"is locked|is busy", "a writer holds it; run again"),
-    (r"not a database|malformed", "check the path: that file is no SQLite database, or a damaged one"),
+    (r"is locked|is busy", "another program writes to the database; run again later"),
+    (r"not a database|malformed", "check the path: that file isn't an SQLite database, or is damaged"),
     (r"parameter count mismatch", "write each parameter as `:name`"),
 )
 

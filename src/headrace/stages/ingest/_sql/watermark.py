@@ -140,11 +140,12 @@ def begin(reached: Any, overlap: str | float | None, name: str) -> Any:
     """
     if overlap is None or overlap == 0:
         return reached
-    hint = 'give a number for numbers, a time such as "15m" for dates and times'
+    hint = 'if the watermark is a number, give a number; if it is a date or time, give a time such as "15m"'
     if isinstance(reached, str):
         hint = (
-            "the highest text isn't a time: correct its row at the source, or leave `overlap=` out if none of the texts"
-            " is one; if the cursor has stored it already, set it back: `headrace rewind CURSOR --to-version N`"
+            "the highest text isn't a time: correct its row at the source; if no text of the column is a time, leave"
+            " `overlap=` out; if the cursor has this text as its watermark already, set the cursor back: `headrace"
+            " rewind CURSOR --to-version N`"
         )
     try:
         match reached:

@@ -156,7 +156,7 @@ def labels(
     people = {each.annotator for each in given}
     if adjudicator and adjudicator not in people:
         raise DefinitionError(
-            f"adjudicator `{adjudicator}` labelled nothing", hint=f"those who did are {', '.join(sorted(people))}"
+            f"adjudicator `{adjudicator}` labelled nothing", hint=f"the annotators are {', '.join(sorted(people))}"
         )
     by_id: dict[str, dict[str, int]] = {}
     for each in given:

@@ -93,7 +93,7 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
     if column.null_count:
         raise DataError(
             f"{rows_have(column.null_count)} no `{name}`, which decides the part of a row",
-            hint="leave them out, or fill them in, in an earlier stage",
+            hint="drop these rows in an earlier stage, or fill in the missing values there",
         )
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -108,7 +108,10 @@ def instants(column: pa.ChunkedArray, name: str) -> Numbers:
         raise DataError(f"`{name}` is `{kind}`, not a time", hint=hint)
     numbers: Numbers = column.to_numpy()
     if numbers.dtype.kind == "f" and np.isnan(numbers).any():
-        raise DataError(f"`{name}` is NaN in some rows", hint="leave them out, or fill them in, in an earlier stage")
+        raise DataError(
+            f"`{name}` is NaN in some rows",
+            hint="drop these rows in an earlier stage, or fill in the missing values there",
+        )
     return numbers
 
 
@@ -159,11 +162,13 @@ def gap_of(gap: str | float | None, kind: pa.DataType) -> Any:
         UsageError: the gap is negative, or is a text although the column has numbers.
     """
     if not isinstance(gap, str | None) and not gap >= 0:
-        raise UsageError(f"gap={gap!r} would leave nothing out", hint='give a number from 0, or a time such as "7d"')
+        raise UsageError(f"gap={gap!r} is not a gap", hint='give a number from 0, or a time such as "7d"')
     if gap is None:
         return 0
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return int(seconds(gap, name="gap") * 1_000_000)
     if isinstance(gap, str):
-        raise UsageError(f"gap={gap!r}, and the column is `{kind}`", hint="give a number, as the column has them")
+        raise UsageError(
+            f"gap={gap!r} is a time, but the column is `{kind}`", hint="give a number in the unit of the column"
+        )
     return gap

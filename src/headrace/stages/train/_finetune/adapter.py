@@ -75,7 +75,7 @@ def tuned(base: Folder | File, task: Task, classes: int, config: Mapping[str, An
     except (TypeError, ValueError) as error:
         words = sentence(error).removeprefix("LoraConfig.__init__() ")
         raise UsageError(
-            f"peft doesn't take the adapter {dict(config)!r}: {words}",
+            f"peft doesn't accept the adapter {dict(config)!r}: {words}",
             hint="`peft=` has parameters of peft.LoraConfig; `target_modules` names layers of the model",
         ) from error
 

@@ -113,7 +113,7 @@ def texts(table: pa.Table, name: str, what: str) -> Iterator[list[str]]:
     """
     if name not in table.column_names:
         known = listed(table.column_names, 20)
-        raise UsageError(f"{what} has no column `{name}`", hint=f"its columns are {known}; `text=` names the texts")
+        raise UsageError(f"{what} has no column `{name}`", hint=f"its columns are {known}: name the texts by `text=`")
     kind = table.schema.field(name).type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         raise UsageError(f"column `{name}` of {what} is {kind}, not text", hint="name a column of texts")

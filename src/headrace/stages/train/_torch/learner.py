@@ -183,7 +183,7 @@ class Learner:
 
 
 _NONFINITE_HINT = (
-    "lower `lr`, set `clip_norm`, or look for wild values in the data; on_nonfinite='skip' leaves such batches out"
+    "lower `lr`, set `clip_norm`, or look for extreme values in the data; on_nonfinite='skip' leaves such batches out"
 )
 
 

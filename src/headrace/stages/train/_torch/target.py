@@ -214,7 +214,9 @@ def _columns(
         return {name: each if isinstance(each, str) else list(each) for name, each in features.items()}
     names = [name for name in table.schema.names if name != target] if features is None else [*listed(features)]
     if not names:
-        raise UsageError(f"the table has no column but `{target}`", hint="give it something to learn from")
+        raise UsageError(
+            f"the table has only the target column `{target}`", hint="give a table with columns to learn from"
+        )
     if target in names:
         raise UsageError(f"`{target}` is the target and among the features", hint="leave it out of `features`")
     found = numbers(table, names)

@@ -6,9 +6,10 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +19,9 @@ import pyarrow as pa
 import pytest
 from msgspec.structs import replace
 
-from headrace.backends.processes.namespace import works
+from headrace.backends.processes.namespace import Namespace, works
+from headrace.backends.processes.orphans import process_began
+from headrace.backends.processes.spawn import MARK
 from headrace.codec.codecs import Codecs
 from headrace.errors import EnvironmentFailed
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Reply, Trouble, decode_reply
@@ -26,9 +29,11 @@ from headrace.models.signature import signature_for
 from headrace.models.streams import stream_of
 from headrace.operate.endpoints.model_process import (
     ModelProcess,
+    _place,
     blobs_of_servers,
     gather_blobs,
     load_order,
+    models_folder,
     start,
     unpacked,
 )
@@ -39,6 +44,7 @@ from headrace.run.wire import Frames, frame
 from headrace.spec.artifact import Ref
 from headrace.spec.bundle import Bundle, OwnCode, OwnFunctions, masked_own_code, own_code_in, own_code_ref
 from headrace.spec.intent import identity_of
+from tests.projects import wait_for
 
 sklearn = pytest.importorskip("sklearn.linear_model", reason="scikit-learn is not installed")
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
@@ -306,6 +312,76 @@ def _child(pid: int) -> int:
     """Return the process that bubblewrap started, which is the model process itself."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else pid
+
+
+def test_a_process_that_is_killed_as_it_starts_leaves_nothing() -> None:
+    """At the moment of the kill, bubblewrap may have made a process that nobody has seen yet."""
+    unseen = "(exec sleep 600 &); exec sleep 601"  # two processes, none of which is the other's child
+    process = ModelProcess(["/bin/sh", "-c", unseen], {"PATH": os.defpath})
+    wait_for(lambda: sorted(_group(process.pid)) == ["sleep 600", "sleep 601"], why=lambda: str(_group(process.pid)))
+    process.kill()
+    wait_for(lambda: not _group(process.pid), 10.0, lambda: f"still there: {_group(process.pid)}")
+    assert process.end(PATIENCE_S)
+
+
+def test_a_server_ends_what_a_killed_server_left_and_nothing_of_one_that_lives(project: Project) -> None:
+    namespace = Namespace(private=True, network=False).command()
+    with subprocess.Popen(["sleep", "600"]) as server:
+        place, began = _place(project), process_began(server.pid)
+        marks = [
+            f"{place}{server.pid} 1",  # of a server that was killed: its process id is in use again
+            f"{place}{server.pid} {began}",
+            f"{place.replace('[', '[1')}{server.pid} 1",  # of a server in a container
+            f"{project.home}-2{place.removeprefix(str(project.home))}{server.pid} 1",
+        ]
+        left = [_left([*namespace, "sleep", "600"], {MARK: mark}) for mark in marks]
+        try:
+            with models_folder(project):
+                wait_for(lambda: not _is_there(left[0]), within_s=10.0)
+                assert [_is_there(pid) for pid in left] == [False, True, True, True]
+        finally:
+            server.kill()
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def test_all_processes_of_a_server_have_its_mark(project: Project) -> None:
+    ref = saved(project, fitted())
+    with running(project, ref) as ask:
+        mark = f"{MARK}={_place(project)}{os.getpid()} {process_began(os.getpid())}\0".encode()
+        for pid in (ask.pid, _child(ask.pid)):
+            assert mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+        with models_folder(project):
+            assert isinstance(ask(load_order(ref, None)), Loaded)
+
+
+def _left(words: list[str], environment: dict[str, str]) -> int:
+    """Return a process that bubblewrap has left: it was killed just after it had made the process, which then waits for
+    bubblewrap forever, or goes on alone."""
+    pid = os.posix_spawn(words[0], words, environment, setsid=True)
+    while (child := _child(pid)) == pid:
+        pass
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return child
+
+
+def _group(leader: int) -> list[str]:
+    """Return the commands of the processes in a process group."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(folder.name)) == leader and _is_there(int(folder.name)):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip())
+    return found
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class _Harm:

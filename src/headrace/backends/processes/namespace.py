@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -130,9 +130,9 @@ def bubblewrap() -> str | None:
     return shutil.which("bwrap")
 
 
-def works(*, closed: bool = False, private: bool = False) -> bool:
+def works(*, closed: bool = False, private: bool = False, environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether this machine can make a namespace. Some systems have bubblewrap, but forbid it to make
-    namespaces."""
+    namespaces. To find out, one is made by a process with the variables `environment`."""
     program = bubblewrap()
     if program is None:
         return False
@@ -141,7 +141,7 @@ def works(*, closed: bool = False, private: bool = False) -> bool:
         pid = os.posix_spawn(
             program,
             [*Namespace(closed=closed, private=private).command(), "true"],
-            os.environ,
+            environment,
             file_actions=[(os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, quiet, 2)],
         )
         return os.waitpid(pid, 0)[1] == 0

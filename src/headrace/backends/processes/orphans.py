@@ -106,6 +106,11 @@ def end_orphans(folder: Path) -> None:
             note.unlink(missing_ok=True)
 
 
+def end_marked(is_meant: Callable[[str], bool]) -> None:
+    """Kill all processes of this user for whose marks `is_meant` is true, and those that are started meanwhile."""
+    _end_all(lambda pid: (mark := _mark(pid)) is not None and is_meant(mark))
+
+
 def process_began(pid: int) -> str:
     """Return when a process began, in clock ticks since boot, or "" if it has ended.
 
@@ -177,9 +182,11 @@ def _end_strays(folder: Path, marks: Collection[str], workers: Collection[int]) 
     local = run.parent.parent
     logs, scratch = f"{local}/logs/{run.name}/", f"{local}/scratch/{run.name}/"
 
-    def is_ours(pid: int) -> bool:
-        return _has_mark(pid, marks) or _shows(pid, logs, scratch, workers)
+    _end_all(lambda pid: _mark(pid) in marks or _shows(pid, logs, scratch, workers))
 
+
+def _end_all(is_ours: Callable[[int], bool]) -> None:
+    """Kill the processes for which `is_ours` is true until there are none, but for at most `PATIENCE_S` seconds."""
     due = time.monotonic() + PATIENCE_S
     while time.monotonic() < due:
         strays = [pid for pid in _all() if is_ours(pid)]
@@ -196,18 +203,18 @@ def _all() -> Iterator[int]:
 
 
 def _marked(marks: Collection[str]) -> list[int]:
-    return [pid for pid in _all() if _has_mark(pid, marks)] if marks else []
+    return [pid for pid in _all() if _mark(pid) in marks] if marks else []
 
 
-def _has_mark(pid: int, marks: Collection[str]) -> bool:
+def _mark(pid: int) -> str | None:
+    """Return the mark in a process's environment, or None if there is none."""
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # it has ended, or belongs to another user
-        return False
+        return None
     head = f"{MARK}=".encode()
-    return any(
-        variable.startswith(head) and variable[len(head) :].decode() in marks for variable in environment.split(b"\0")
-    )
+    marks = (variable.removeprefix(head) for variable in environment.split(b"\0") if variable.startswith(head))
+    return next(map(os.fsdecode, marks), None)
 
 
 def _is_worker(pid: int) -> bool:

@@ -20,7 +20,8 @@ import msgspec
 
 from headrace.backends.processes.exit_cause import cause, with_words
 from headrace.backends.processes.namespace import Namespace, works
-from headrace.backends.processes.spawn import last_line, memory_file
+from headrace.backends.processes.orphans import end_marked, process_began
+from headrace.backends.processes.spawn import MARK, last_line, memory_file
 from headrace.errors import ConfigError, EnvironmentFailed
 from headrace.models.hosting import Load
 from headrace.project.project import Project
@@ -96,8 +97,9 @@ def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
 @contextmanager
 def models_folder(project: Project) -> Iterator[Path]:
     """Yield a folder for the blobs of the models that this process has started. Folders of processes that are gone are
-    deleted."""
+    deleted, and what is left of their model processes is ended."""
     project.make_home()
+    _end_leftovers(project)
     for other in project.home.glob(f"{MODELS}*"):
         if not _lives(other.name.removeprefix(MODELS)):
             shutil.rmtree(other, ignore_errors=True)
@@ -108,6 +110,32 @@ def models_folder(project: Project) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_leftovers(project: Project) -> None:
+    """End the processes that servers of this project left on this host when they were killed.
+
+    Linux ends a model process together with its server, but not from the very first moment: if bubblewrap is killed
+    within its first milliseconds, the process that it has just made waits for it forever, or goes on without it.
+    """
+    place = _place(project)
+
+    def is_left(mark: str) -> bool:
+        pid, _, began = mark.removeprefix(place).partition(" ")
+        return mark.startswith(place) and pid.isdecimal() and process_began(int(pid)) != began
+
+    end_marked(is_left)
+
+
+def _mark(project: Project) -> dict[str, str]:
+    """Return the environment variable that marks the processes of this server."""
+    return {MARK: f"{_place(project)}{os.getpid()} {process_began(os.getpid())}"}
+
+
+def _place(project: Project) -> str:
+    """Return how the marks of all servers of this project begin whose process ids this process can see: a server in
+    a container has other ones."""
+    return f"{project.home.resolve()} {os.readlink('/proc/self/ns/pid')} "
 
 
 class ModelProcess:
@@ -164,9 +192,11 @@ class ModelProcess:
         with self._reaping:
             if self._status is None:
                 inside = _children(self.pid)  # the first process of the namespace: with it, the kernel ends all others
-                for pid in inside or [self.pid]:
-                    with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError):
+                    for pid in inside:
                         os.kill(pid, signal.SIGKILL)
+                    if not inside:  # bubblewrap may be making it just now, and would leave it if it were killed alone
+                        os.killpg(self.pid, signal.SIGKILL)
 
     def end(self, within_s: float = END_S) -> bool:
         """Kill the process and all that it has started, and wait until they have ended. Return False if this takes
@@ -233,13 +263,13 @@ class ModelProcess:
             os.lseek(self._errors, 0, os.SEEK_SET)
 
 
-def check() -> None:
-    """Check that this machine can make the Linux namespace that isolates a model process.
+def check(project: Project) -> None:
+    """Check that this machine can make the Linux namespace that isolates a model process of a project.
 
     Raises:
         ConfigError: the machine can't make it.
     """
-    if not works(private=True):
+    if not works(private=True, environment={**os.environ, **_mark(project)}):
         raise ConfigError(
             "a model process needs a Linux namespace, and bubblewrap is missing or forbidden to make one here",
             hint="install `bubblewrap`, and allow user namespaces",
@@ -286,11 +316,11 @@ def start(
     Raises:
         ConfigError: this machine can't make the Linux namespace that isolates the process.
     """
-    check()
+    check(project)
     readable, arguments = [folder.resolve()], [str(_LINE), str(folder)]
     if limit_gib is not None:
         arguments.append(str(int(limit_gib * 2**30)))
-    environment = {name: value for name, value in os.environ.items() if name in _KEPT}
+    environment = _mark(project) | {name: value for name, value in os.environ.items() if name in _KEPT}
     if python is None:
         command = [sys.executable, "-P", "-m", _HOST, *arguments]
     else:

@@ -124,7 +124,7 @@ def serve(
             raise NotFoundError(f"there is no endpoint `{name:.80}`", hint=hint)
     for name in sorted(project.config.endpoint.keys() - routes.keys()):
         say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
-    model_process.check()
+    model_process.check(project)
     host, port = listening.host, listening.port
     sockets = loopback(port) if host is None else addressed(host, port)
     try:

@@ -193,6 +193,23 @@ def test_a_promotion_and_a_rollback_to_a_version_with_other_columns_warn_whose_r
     )
 
 
+def test_the_alias_production_of_an_endpoint_warns_as_promote_does(shell: Shell) -> None:
+    shell("run", "flow", "--depth", "5", "--column", "z")
+    assert shell("alias", "model:delays:1", "production", "--json").json["warnings"] == []
+    assert shell("alias", "model:delays:5", "production").err == ""  # there is no endpoint yet
+    shell("promote", "delays:1")
+    assert shell("alias", "model:delays:5", "other").err == ""
+    moved = shell("alias", "model:delays:5", "production", "--json")
+    (told,) = moved.json["warnings"]
+    assert told.startswith("version 5 takes other columns than version 1, which was `production`: it needs `z` and")
+    assert (moved.code, moved.err) == (0, f"warning: {told}\n")
+    assert shell("alias", "model:delays:5", "production").err == ""
+    back = shell("register", "model:delays:1", "--model", "delays", "--alias", "production")
+    assert (back.code, back.out) == (0, "model:delays:1\n")
+    assert back.err.startswith("warning: version 1 takes other columns than version 5, which was `production`")
+    assert route(shell)["production"] == (1, 1.0)
+
+
 def test_a_retired_endpoint_is_listed_no_more_and_begins_again(shell: Shell) -> None:
     shell("promote", "delays:1")
     shell("route", "delays:2", "--share", "0.5")
@@ -257,6 +274,9 @@ def test_a_version_that_can_not_answer_is_refused(shell: Shell) -> None:
     done = shell("alias", "model:delays:5", "production")
     assert done.code == 4
     assert "would go to version 5, and it has no signature" in done.err
+    done = shell("register", "model:delays:5", "--model", "delays", "--alias", "production")
+    assert done.code == 4
+    assert "would go to `model:delays:5`, and it has no signature" in done.err
     assert aliases(shell) == {"production": 1}
     shell("retire", "delays")
     assert shell("alias", "model:delays:5", "production").code == 0

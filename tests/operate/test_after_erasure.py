@@ -11,12 +11,16 @@ import pytest
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import RefusedError
+from headrace.inspect.endpoints.routes import endpoints
 from headrace.inspect.views import read
-from headrace.ledger.registry import register
-from headrace.operate.endpoints.routes import promote
+from headrace.ledger.ledger import Ledger
+from headrace.ledger.registry import register, reroute
+from headrace.operate.endpoints.routes import main, promote, rollback
 from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.register import point
 from headrace.project.state import open_ledger, reading_store, views
 from headrace.spec.artifact import decode_ref
+from headrace.spec.endpoint import sole
 from headrace.spec.intent import Register
 from tests.operate.test_erase import ANNA, files_with, load, log, of
 from tests.projects import Project as Folder
@@ -193,3 +197,28 @@ def test_a_version_of_a_model_with_an_erased_table_is_named_and_not_promoted(fol
     assert of(project).models == ("rents:1",)
     with pytest.raises(RefusedError, match="`rents:1` can't answer requests: a table that it needs was erased"):
         promote(project, "rents")
+
+
+def test_an_endpoint_does_not_go_back_to_a_version_whose_table_was_erased(folder: Folder) -> None:
+    folder.write("ok", "")
+    run(folder, "use")
+    project = load(folder.root)
+    with views(project) as found:
+        outs = [decode_ref(found.task("latest", task).out or b"") for task in ("made", "used")]
+    with open_ledger(project) as ledger:
+        for number, out in enumerate(outs, 1):
+            register(ledger, Register(kind="model", name="rents", out=out), by="ann")
+            _send_all(ledger, number)
+    assert of(project).waits == ()
+    with pytest.raises(RefusedError, match="can't go back to version 1: a table that it needs was erased") as refused:
+        rollback(project, "rents")
+    assert refused.value.hint == "to choose another version, use `headrace promote rents:VERSION`"
+    with pytest.raises(RefusedError, match="`rents` would go to version 1, and a table that it needs was erased"):
+        point(project, "model:rents:1", "production")
+    with read(project) as found:
+        (endpoint,) = endpoints(found)
+    assert main(endpoint) == 2
+
+
+def _send_all(ledger: Ledger, version: int) -> None:
+    reroute(ledger, "rents", lambda _: sole("rents", version), by="ann")

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.terminal import say, say_json
-from headrace.operate.versions import point
+from headrace.cli.terminal.versions import say_version
+from headrace.operate.register import point
 from headrace.project import project
 
 
@@ -29,12 +29,13 @@ def command(
     Each move is recorded: who moved the alias, when, from which version, and with `--why "..."` the reason.
     `headrace models NAME` lists the moves.
 
+    If the alias is `production` and the model has an endpoint, the endpoint's requests go to the version from then on,
+    as after `headrace promote`. If the version takes other columns than the `production` before, the command warns:
+    clients may still send the columns of that version.
+
     If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
     it moves the alias anyway.
     """
     version = point(project.load(overlay=config), named, alias, remove=remove, why=why, forced=forced)
-    if as_json:
-        say_json(version)
-    else:
-        say(f"{version.kind}:{version.name}:{version.version}")
+    say_version(version, as_json=as_json)
     return 0

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.cli.terminal.terminal import tell
+from headrace.cli.terminal.versions import say_version
 from headrace.errors import UsageError
-from headrace.operate.versions import register
+from headrace.operate.register import register
 from headrace.project import project
 
 
@@ -55,6 +56,9 @@ def command(
     one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
+    If the alias `production` is given and the model has an endpoint, the endpoint's requests go to the version, as
+    after `headrace promote`, and the command warns of the same.
+
     If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version. With
     `--force --why "..."`, aliases are pointed at it anyway. Without `--force`, `--why` only says why the aliases move.
     The reason is recorded in both cases. `--force` is also needed to register a table or a report as a model, or a
@@ -77,10 +81,7 @@ def command(
         why=why,
         forced=forced,
     )
-    if as_json:
-        say_json(version)
-        return 0
-    say(f"{version.kind}:{version.name}:{version.version}")
-    if version.passed is False:
+    say_version(version, as_json=as_json)
+    if version.passed is False and not as_json:
         tell(f"the version's report says {version.verdict}", label="note:")
     return 0

@@ -11,7 +11,7 @@ from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
 from headrace.inspect.get.addresses import Kind
 from headrace.inspect.views import MoveView, read
-from headrace.operate.versions import Version, versions
+from headrace.operate.versions import Registered, Version, versions
 from headrace.project import project
 from headrace.report.marks import Style
 from headrace.report.measures import bytes_text
@@ -35,6 +35,13 @@ def say_registered(kind: Kind, name: str | None, as_json: bool, config: Path | N
         _say_versions(shown)
         _say_moves(moved)
     return 0
+
+
+def say_version(version: Registered, *, as_json: bool) -> None:
+    """Print the address of a version that was registered, and on stderr the warnings of its endpoint's move."""
+    say_json(version) if as_json else say(f"{version.kind}:{version.name}:{version.version}")
+    for each in version.warnings:
+        tell(each, label="warning:")
 
 
 def _say_names(versions: Sequence[Version]) -> None:

@@ -20,6 +20,7 @@ from headrace.models.fitting import check_about, differing
 from headrace.operate.versions import allowed, judging
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, reading_store
+from headrace.spec.artifact import Ref
 from headrace.spec.endpoint import CANARY, MAIN, SHADOW, UNSERVABLE_HINT, Route, sole, takes, unservable
 from headrace.spec.signature import Column
 
@@ -102,10 +103,13 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Move
 
     Raises:
         NotFoundError: there is no such endpoint.
-        RefusedError: no other version was `production` before.
+        RefusedError: no other version was `production` before, or that version can't answer requests any more.
     """
     with read(project) as views:
-        mains = [main for each in moves(views, endpoint) if (main := _main(each)) is not None]
+        mains = [version for each in moves(views, endpoint) if (version := main(each)) is not None]
+        last = next((version for version in mains if version != mains[0]), None)
+        found = None if last is None else views.resolve("model", f"{endpoint}:{last}")
+        trouble = None if found is None else unable(views, found.out, found.preparation)
 
     def change(route: Route | None) -> Route:
         present = _must_be(route, endpoint)
@@ -115,6 +119,11 @@ def rollback(project: Project, endpoint: str, *, why: str | None = None) -> Move
                 f"`{MAIN}` of endpoint `{endpoint}` has always been version {present.main.version}, so no earlier"
                 " version can be restored",
                 hint="to choose any version, use `headrace promote NAME:VERSION`",
+            )
+        if before == last and trouble is not None:
+            raise RefusedError(
+                f"endpoint `{endpoint}` can't go back to version {before}: {trouble[0]}",
+                hint=f"to choose another version, use `headrace promote {endpoint}:VERSION`",
             )
         return present.only(before)
 
@@ -156,16 +165,10 @@ def _version(
     with read(project) as views:
         version = views.resolve("model", named.removeprefix("model:"))
         judged = [] if is_free else judging(views, version)
-        needed = [each for each in (version.out, version.preparation) if each is not None]
-        has_erased = any(map(views.has_erased, needed))
+        trouble = unable(views, version.out, version.preparation)
     called = f"model `{version.name}:{version.version}`"
-    if has_erased:
-        raise RefusedError(
-            f"{called} can't answer requests: a table that it needs was erased together with a person's data",
-            hint="run the pipeline that deploys it, or name another version",
-        )
-    if (why := unservable(version.out, version.preparation)) is not None:
-        raise RefusedError(f"{called} can't answer requests: {why}", hint=UNSERVABLE_HINT)
+    if trouble is not None:
+        raise RefusedError(f"{called} can't answer requests: {trouble[0]}", hint=trouble[1])
     load = loader(reading_store(project))
     if version.preparation is not None and (gone := lacking(load(version.preparation), version.out.signature)):
         raise RefusedError(
@@ -176,6 +179,16 @@ def _version(
     return version, allowed(called, [role], judged, load, forced)
 
 
+def unable(views: Views, model: Ref, preparation: Ref | None) -> tuple[str, str] | None:
+    """Return why a model can't answer requests, as far as its artifacts show, with a hint. Return None if they show no
+    reason."""
+    if any(views.has_erased(each) for each in (model, preparation) if each is not None):
+        hint = "run the pipeline that deploys it, or name another version"
+        return "a table that it needs was erased together with a person's data", hint
+    why = unservable(model, preparation)
+    return None if why is None else (why, UNSERVABLE_HINT)
+
+
 def _alike(project: Project, version: VersionView, forced: str | None) -> str | None:
     """Check that a version takes the same columns as the endpoint's `production`, as far as the columns are known
     before the models are loaded. Return `forced` if the columns differ, otherwise None.
@@ -184,14 +197,14 @@ def _alike(project: Project, version: VersionView, forced: str | None) -> str | 
         RefusedError: the columns differ, and `forced` is None.
     """
     with read(project) as views:
-        found = {each.endpoint: _main(each) for each in endpoints(views)}
-        main = found.get(version.name)
-        if main is None or main == version.version:
+        found = {each.endpoint: main(each) for each in endpoints(views)}
+        present = found.get(version.name)
+        if present is None or present == version.version:
             return None
-        columns = _differing(*(_takes(views, version.name, number) for number in (version.version, main)))
+        columns = _differing(*(_takes(views, version.name, number) for number in (version.version, present)))
     if columns and forced is None:
         raise RefusedError(
-            f"model `{version.name}:{version.version}` takes other columns than version {main}, which is `{MAIN}`:"
+            f"model `{version.name}:{version.version}` takes other columns than version {present}, which is `{MAIN}`:"
             f" {listed(columns, FEW)}, so records that fit one are refused by the other",
             hint='promote this version when clients send its columns; or let it answer anyway: `--force --why "..."`',
         )
@@ -208,17 +221,17 @@ def _differing(some: tuple[Column, ...], others: tuple[Column, ...]) -> list[str
     return differing(some, others) if some and others else []
 
 
-def _warning(views: Views, moved: RouteView, before: RouteView) -> str | None:
+def _warning(views: Views, now: RouteView, before: RouteView) -> str | None:
     """Return a warning if another version than before is `production` and takes other columns, otherwise None. Clients
     may still send the columns of the version before."""
-    new, old = _main(moved), _main(before)
+    new, old = main(now), main(before)
     if new is None or old is None or new == old:
         return None
-    now, then = (_takes(views, moved.endpoint, version) for version in (new, old))
-    names, known = {column.name for column in now}, {column.name for column in then}
+    taken, then = (_takes(views, now.endpoint, version) for version in (new, old))
+    names, known = {column.name for column in taken}, {column.name for column in then}
     both = names & known
-    always = {moved.key, moved.time}  # each record has them, whether or not the version takes them
-    columns = [name for name in _differing(now, then) if name in both or name not in always]
+    always = {now.key, now.time}  # each record has them, whether or not the version takes them
+    columns = [name for name in _differing(taken, then) if name in both or name not in always]
     if not columns:
         return None
     needed, unknown = ([name for name in columns if name not in others] for others in (known, names))
@@ -242,7 +255,8 @@ def _must_be(route: Route | None, endpoint: str) -> Route:
     return route
 
 
-def _main(view: RouteView) -> int | None:
+def main(view: RouteView) -> int | None:
+    """Return the version that is `production` in a route, or None if the endpoint is retired."""
     return next((each.version for each in view.variants if each.name == MAIN), None)
 
 
@@ -257,6 +271,11 @@ def _reroute(
     with open_ledger(project) as ledger:
         registry.reroute(ledger, endpoint, change, by=ledger.user, why=why, is_forced=is_forced)
     with read(project) as views:
-        moved, *earlier = moves(views, endpoint)
-        warning = _warning(views, moved, earlier[0]) if earlier else None
-    return Moved(**structs.asdict(moved), warnings=() if warning is None else (warning,))
+        return moved(views, endpoint)
+
+
+def moved(views: Views, endpoint: str) -> Moved:
+    """Return the present route of an endpoint, with the warnings of its last move."""
+    now, *earlier = moves(views, endpoint)
+    warning = _warning(views, now, earlier[0]) if earlier else None
+    return Moved(**structs.asdict(now), warnings=() if warning is None else (warning,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from tests.cli.conftest import Shell
@@ -76,6 +77,39 @@ def test_runs_that_are_not_kept_go_with_their_blobs(project: Shell) -> None:
     assert {task["state"] for task in again["tasks"]} == {"reused"}
     assert project("gc", "--keep", "soon").code == 2
     assert project("gc", "--keep", "1d", "--json").json["runs"] == []
+
+
+def test_unpacked_code_goes_when_no_run_has_it_and_nobody_has_used_it_for_an_hour(project: Shell) -> None:
+    bundles = project.folder / ".headrace" / "store" / "bundles"
+
+    def unpacked() -> dict[str, Path]:
+        """Return the unpacked bundles by the first line of their pipelines."""
+        folders = [each for each in bundles.iterdir() if each.is_dir() and not each.name.startswith(".")]
+        return {(each / "pipelines.py").read_text().partition("\n")[0]: each for each in folders}
+
+    def age(folder: Path, by_s: float = 7_200.0) -> None:
+        os.utime(folder, (time.time() - by_s,) * 2)
+
+    for name in ("one", "two"):
+        project.write("pipelines.py", f"# {name}\n{TABLES}")
+        assert project("run", "tables").code == 0
+    assert project("gc", "--keep-runs", "1").code == 0
+    assert unpacked().keys() == {"# one", "# two"}, "both were used just now"
+    for folder in unpacked().values():
+        age(folder)
+    (bundles / ".new-of-a-killed-process").mkdir()
+    age(bundles / ".new-of-a-killed-process")
+    assert project("gc", "--dry-run").code == 0
+    assert unpacked().keys() == {"# one", "# two"}
+    assert project("gc").code == 0
+    assert unpacked().keys() == {"# two"}
+    age(unpacked()["# two"])
+    project.write("pipelines.py", f"# one\n{TABLES}")
+    assert project("run", "tables").code == 0
+    assert unpacked().keys() == {"# one", "# two"}
+    assert project("gc", "--keep-runs", "1").code == 0
+    assert unpacked().keys() == {"# one"}
+    assert [each.name for each in bundles.glob(".*")] in ([".gitignore", ".lock"], [".lock", ".gitignore"])
 
 
 def test_a_damaged_blob_is_found_and_made_anew(project: Shell) -> None:

@@ -187,7 +187,7 @@ def test_source_files_of_runs_with_the_person_are_named_and_go_with_their_runs(f
     assert files_with(project.home, people) != []
     collect(project, Keep(runs=1), dry_run=False)
     (unpacked,) = files_with(project.home, people)
-    assert unpacked.startswith("store/bundles/"), "docs/erasure.md says to delete it"
+    assert unpacked.startswith("store/bundles/"), "it was used just now, as docs/erasure.md says"
     assert of(project).bundles == ()
 
 

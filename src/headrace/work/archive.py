@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -46,9 +48,9 @@ def files_of(archive: bytes) -> dict[str, bytes]:
 
 def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
     """Return the folder of a bundle's files, which is below `local`. If the folder doesn't exist yet, write it. It
-    never changes afterwards."""
+    never changes afterwards, and stays for at least an hour after the last call, or as long as a run has the bundle."""
     folder = local / "bundles" / bundle.digest
-    if folder.is_dir():
+    if _is_there(folder):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not (ignoring := folder.parent / ".gitignore").exists():
@@ -78,6 +80,47 @@ def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def _is_there(folder: Path) -> bool:
+    """Return whether a bundle's folder exists. If so, note that it's used now (see `clear`)."""
+    try:
+        with _alone(folder.parent):
+            os.utime(folder)
+    except FileNotFoundError:
+        return False
+    except OSError:  # it can't be written in a worker's namespace; its run has the bundle
+        return folder.is_dir()
+    return True
+
+
+def clear(local: Path, needed: Collection[str], before: float) -> None:
+    """Delete the folders below `local` of those bundles whose digests aren't in `needed`, if nobody has asked for them
+    since the time `before` (Unix seconds). Also delete unfinished folders that are older."""
+    bundles, doomed = local / "bundles", list[Path]()
+    if not bundles.is_dir():
+        return
+    with _alone(bundles):
+        for path in bundles.iterdir():
+            with suppress(FileNotFoundError):  # an unfinished folder may be finished meanwhile
+                if path.is_dir() and path.name not in needed and path.stat().st_mtime < before:
+                    aside = path.with_name(f".old-{os.urandom(8).hex()}")
+                    doomed.append(path.rename(aside))  # whoever asks for the bundle from now on unpacks it again
+    for path in doomed:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _alone(bundles: Path) -> Iterator[None]:
+    """Let one process at a time note that it uses a bundle, or find out that nobody does. If the disk has no file
+    locks, nothing is locked."""
+    lock = os.open(bundles / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def main() -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from contextlib import closing
 from pathlib import Path
 
 from headrace.backends.processes.orphans import end_leftovers
 from headrace.codec.codecs import Codecs
 from headrace.errors import ConfigError, LedgerDamaged
+from headrace.ledger import records
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
 from headrace.ledger.upkeep.garbage import Collected
-from headrace.ledger.upkeep.gc import Collector
+from headrace.ledger.upkeep.gc import CLOCKS_S, Collector
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.ledger.upkeep.retention import Keep
 from headrace.models.labels import LABELS
@@ -23,6 +25,7 @@ from headrace.project.state import ledger_is_shared, ledger_path, open_ledger, o
 from headrace.spec.artifact import Ref
 from headrace.spec.duration import seconds
 from headrace.store.store import Store
+from headrace.work.archive import clear
 
 __all__ = ["Checked", "Collected", "Keep", "Problem", "Replayed", "check", "collect", "kept", "replayed"]
 
@@ -35,7 +38,8 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
     """Delete blobs that no run names, and return what was deleted.
 
     If `keep` has rules, the runs that no rule keeps are deleted first, with their printed output. Predictions that are
-    older than their endpoint's setting `keep` are deleted too. With `dry_run`, nothing is deleted.
+    older than their endpoint's setting `keep` are deleted too, and so is unpacked code of runs that are gone. With
+    `dry_run`, nothing is deleted.
 
     Raises:
         LedgerError: another collector is running.
@@ -47,6 +51,7 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
         collected = collector.collect(keep, logs=_LogRules(project), now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(collected.runs))
+            _clear_bundles(ledger, store, [held.since for held in collected.held])
     return collected
 
 
@@ -117,6 +122,16 @@ def _clear(ledger: Ledger, store: Store, forgotten: Set[str]) -> None:
                 shutil.rmtree(path, ignore_errors=True)
     for run in forgotten:
         store.logs.forget(run)
+
+
+def _clear_bundles(ledger: Ledger, store: Store, began: Sequence[float]) -> None:
+    """Delete the unpacked bundles on this machine that no run in the ledger has. Those that were used within the last
+    hour are kept, and so are those that were used since the first time in `began`: these are the times when runs began
+    that may have no row yet."""
+    with closing(ledger.connect()) as db, db.troubles():
+        needed = {run.bundle for run in records.runs(db)}
+    now = time.time()
+    clear(store.local, needed, min([now - YOUNG_S, *(since - CLOCKS_S for since in began)]))
 
 
 def _is_unused(ledger: Ledger, path: Path) -> bool:

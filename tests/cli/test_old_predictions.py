@@ -72,6 +72,17 @@ def test_parts_whose_newest_prediction_is_too_old_are_forgotten_and_the_others_s
     assert shell("gc", "--json").json["logs"] == []
 
 
+def test_an_endpoint_may_keep_its_predictions_forever_whatever_serve_says(shell: Shell) -> None:
+    shell.write("headrace.toml", '[serve]\nkeep = "90d"\n[endpoint.other]\nkeep = "forever"\n')
+    seal(1, days=200)
+    seal(2, days=200, endpoint="other")
+    assert [each["endpoint"] for each in shell("gc", "--json").json["logs"]] == ["delays"]
+    assert (shown(shell), shown(shell, "other")) == ([], [2])
+    shell.write("headrace.toml", '[serve]\nkeep = "forever"\n[gc]\nkeep = "forever"\n')
+    refused = shell("gc")
+    assert (refused.code, "headrace.toml:4: `keep` is 'forever'" in refused.err) == (2, True), refused
+
+
 def test_a_log_of_which_all_is_forgotten_goes_on_with_the_next_number(shell: Shell) -> None:
     seal(1, days=100, label=True)
     seal(2, days=95, label=True)

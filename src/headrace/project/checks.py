@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from headrace.errors import ConfigError, DefinitionError, meant, there
 from headrace.project.layers import Layers
+from headrace.project.serving import FOREVER
 from headrace.project.setting_table import backends_of
 from headrace.project.settings import Config, keys
 from headrace.spec.duration import seconds
@@ -78,7 +79,8 @@ def check_times(config: Config, layers: Layers) -> None:
     }
     for path, value in times.items():
         try:
-            if value is not None and seconds(value, name=path[-1]) <= 0:
+            is_forever = value == FOREVER and path[0] in ("serve", "endpoint")
+            if value is not None and not is_forever and seconds(value, name=path[-1]) <= 0:
                 raise DefinitionError(f"`{path[-1]}` is {value!r}", hint="give a time above 0")
         except DefinitionError as error:
             raise ConfigError(f"{layers.origin(*path)}: {error.message}", hint=error.hint) from None

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from headrace.project.section import Section
+from headrace.spec.duration import seconds
 
+FOREVER = "forever"
 Handling = Literal["refuse", "take"]
 
 
@@ -87,9 +89,14 @@ class ServeSection(Section, frozen=True):
         str | float | None,
         Meta(
             description='How long predictions and labels are kept: seconds, or text such as "90d". `headrace gc` '
-            "deletes older ones. By default they are kept forever."
+            'deletes older ones. By default they are kept forever, as with "forever".'
         ),
     ] = None
+
+    @property
+    def keep_s(self) -> float | None:
+        """How many seconds predictions and labels are kept, or None if they are kept forever."""
+        return None if self.keep is None or self.keep == FOREVER else seconds(self.keep, name="keep")
 
 
 class EndpointSection(Section, frozen=True):
@@ -108,7 +115,10 @@ class EndpointSection(Section, frozen=True):
     when_log_fails: Annotated[
         Literal["refuse", "answer"] | None, Meta(description="As in `[serve]`, for this endpoint.")
     ] = None
-    keep: Annotated[str | float | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
+    keep: Annotated[
+        str | float | None,
+        Meta(description='As in `[serve]`, for this endpoint. "forever" keeps all, whatever `[serve]` says.'),
+    ] = None
     sample: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="As in `[serve]`, for this endpoint.")
     ] = None

@@ -63,8 +63,7 @@ class _LogRules:
 
     def seconds(self, endpoint: str) -> float | None:
         """Return how many seconds the endpoint's predictions and labels are kept, or None if they are kept forever."""
-        keep = self._project.config.of_endpoint(endpoint).keep
-        return None if keep is None else seconds(keep, name="keep")
+        return self._project.config.of_endpoint(endpoint).keep_s
 
     def empty(self, *, is_labels: bool) -> Ref:
         """Store the table of a part without predictions, or without labels, and return it."""

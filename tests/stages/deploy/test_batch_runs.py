@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import headrace as hr
-from tests.projects import Done, Project, wait_for
+from tests.projects import Done, Project, finish, wait_for
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
 
@@ -197,6 +198,23 @@ def test_a_run_that_is_killed_asks_only_about_the_parts_that_it_has_no_answers_f
     assert told(asked) == [(each, 5) for each in range(first, 120, 5)]
     assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
     assert not list(project.root.glob(".out*"))
+
+
+def test_a_batch_that_ctrl_c_ends_goes_on_after_its_last_part(project: Project, asked: Path) -> None:
+    running = project.start("run", "slow", "--to", "out.parquet")
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
+    running.send_signal(signal.SIGINT)
+    assert finish(running).code == 3
+    project.check_no_process_is_left()
+    assert not list(project.root.glob("*out*"))
+    kept = checkpoints(project)
+    asked.unlink()
+    (asked.parent / "go").touch()
+    assert answers(project.headrace("resume", "latest", "--json")) == expected(120)
+    first = told(asked)[0][0]
+    assert first >= 5 * kept >= 15
+    assert told(asked) == [(each, 5) for each in range(first, 120, 5)]
+    assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
 
 
 def test_an_interrupted_run_has_the_same_output_as_one_that_was_not(project: Project, asked: Path) -> None:

@@ -92,6 +92,24 @@ class ServeSection(Section, frozen=True):
             'deletes older ones. By default they are kept forever, as with "forever".'
         ),
     ] = None
+    drop: Annotated[
+        tuple[str, ...],
+        Meta(description="The columns of records that aren't logged. The model gets them, and the log doesn't."),
+    ] = ()
+    hash: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The columns of records that are hashed in the log (HMAC-SHA256), with the secret that "
+            "`hash_secret` names. Equal values have equal hashes."
+        ),
+    ] = ()
+    hash_secret: Annotated[
+        Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None,
+        Meta(
+            description="The environment variable with the secret for `hash`: a random text of at least 16 characters. "
+            "The server needs it, and so do `headrace erase` and commands that match labels by key."
+        ),
+    ] = None
 
     @property
     def keep_s(self) -> float | None:
@@ -121,4 +139,10 @@ class EndpointSection(Section, frozen=True):
     ] = None
     sample: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None, Meta(description="As in `[serve]`, for this endpoint.")
+    ] = None
+    drop: Annotated[
+        tuple[str, ...] | None, Meta(description="As in `[serve]`, for this endpoint; `[]` drops nothing.")
+    ] = None
+    hash: Annotated[
+        tuple[str, ...] | None, Meta(description="As in `[serve]`, for this endpoint; `[]` hashes nothing.")
     ] = None

@@ -25,6 +25,7 @@ from headrace.serve.openapi.schemas import Interface
 from headrace.serve.predictions.feedback import feedback_in
 from headrace.serve.predictions.keeping import Keeper, Keeping, Say
 from headrace.serve.predictions.prediction import Answered
+from headrace.serve.predictions.redaction import Redaction
 from headrace.serve.records import MOST_FAULTS, Body, Fault, Given, Records, RecordsRefused, Rows
 from headrace.serve.running import Running
 from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read, with_ids
@@ -82,6 +83,7 @@ class LiveEndpoint:
         self.name = name
         self._metrics = metrics or Metrics()
         self._keeper = Keeper(name, keeping, self._metrics, say)
+        self.redaction = keeping.redaction
         self._answer_s = answer_s
         self._route: Route | None = None
         self._running: Mapping[int, Running] = {}
@@ -131,7 +133,7 @@ class LiveEndpoint:
                 variant, running = self._runner(route, name)
                 request.answers(variant.name, running.version)
                 held.enter_context(running.busy())
-                part = await asyncio.to_thread(stream.part, places, _records(running, route).beside)
+                part = await asyncio.to_thread(stream.part, places, _records(running, route).beside, self.redaction)
                 shares.append(_Share(variant.name, running, places, part))
             outcomes = await self._outcomes(shares)
             parts = [
@@ -282,7 +284,7 @@ class LiveEndpoint:
                 self._keeper.leave(share.variant, share.running.version, share.rows.count, why)
             return [_Kept(share, outcome, None) for share, outcome in zip(shares, outcomes, strict=True)]
         answered = [
-            _answered(self.name, share, request, outcome, began, salt)
+            _answered(self.name, share, self.redaction, request, outcome, began, salt)
             for share, outcome in zip(shares, outcomes, strict=True)
         ]
         firsts = await _together([self._keeper.keep(each) for each in answered])
@@ -359,10 +361,12 @@ async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
             task.cancel()
 
 
-def _answered(endpoint: str, share: _Share, request: Asked, outcome: Outcome, began: float, salt: int) -> Answered:
+def _answered(
+    endpoint: str, share: _Share, redaction: Redaction, request: Asked, outcome: Outcome, began: float, salt: int
+) -> Answered:
     rows = share.rows
     if isinstance(rows, Rows):
-        given = _encode(_by_row({**rows.columns, **rows.beside}, rows.count))
+        given = _encode(_by_row(redaction.columns({**rows.columns, **rows.beside}), rows.count))
         answers, names = _encode(_by_row(outcome.columns, rows.count)), rows.names
     else:
         given, answers, names = rows.given, outcome.arrow or b"", ()

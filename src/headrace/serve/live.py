@@ -118,6 +118,7 @@ class _Live:
         self._main: int | None = None
         self._before: int | None = None
         self._compared: set[tuple[int, int]] = set()
+        self._told: set[str] = set()
         self._forgets: asyncio.TimerHandle | None = None
         self._metrics = metrics
         self.running: dict[int, Running] = {}
@@ -181,6 +182,7 @@ class _Live:
             self._forgets = asyncio.get_running_loop().call_later(self._keep_s, self._forget)
         self._main = route.main.version
         self._tell_differences(route)
+        self._tell_redaction(route)
         kept = {*route.versions, self._before}
         for version in [version for version in self._keepers if version not in kept]:
             self._retire(version)
@@ -200,6 +202,33 @@ class _Live:
                     f" {route.main.version}, its `{MAIN}`: {listed(columns, FEW)}. Records that fit one may be refused"
                     " by the other"
                 )
+
+    def _tell_redaction(self, route: Route) -> None:
+        """Report which columns can't be dropped or hashed since no version takes them. Their names may be misspelt.
+        Report also if the columns that tell whom and when an answer is about aren't logged as they are needed. A server
+        refuses this when it starts, but the route may have changed since."""
+        redaction, name = self.endpoint.redaction, self.endpoint.name
+        if redaction.is_empty or any(version not in self.running for version in route.versions):
+            return
+        known = {column.name for version in route.versions for column in self.running[version].records.takes}
+        told = [
+            f"endpoint `{name}` has no column `{column}` that its log could drop or hash"
+            for column in sorted((redaction.dropped | redaction.hashed) - known - {route.key, route.time})
+        ]
+        if route.key in redaction.dropped:
+            told.append(
+                f"the log of endpoint `{name}` drops its key `{route.key}`, so nobody can find predictions about a"
+                " person: change the setting `drop`, and start the server again"
+            )
+        if route.time in redaction.dropped | redaction.hashed:
+            told.append(
+                f"the log of endpoint `{name}` drops or hashes its time `{route.time}`, so no label can find its"
+                " prediction: change the settings, and start the server again"
+            )
+        for each in told:
+            if each not in self._told:
+                self._told.add(each)
+                self._say(each)
 
     def _forget(self) -> None:
         """End the version that was the main one before."""

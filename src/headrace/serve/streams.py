@@ -12,6 +12,7 @@ from headrace.errors import DataError, sentence
 from headrace.models.streams import stream_of, table_in
 from headrace.models.types import tells_time, tells_whom
 from headrace.serve.asking import RowsRefused
+from headrace.serve.predictions.redaction import NO_REDACTION, Redaction
 from headrace.serve.records import Fault, RecordsRefused, why_untold
 from headrace.spec.endpoint import key_text
 from headrace.spec.noun import Noun
@@ -37,18 +38,22 @@ class Stream(NamedTuple):
     texts: dict[str, list[str]]
     keys: Sequence[str] | None
 
-    def part(self, places: Sequence[int] | None, beside: Sequence[str]) -> StreamPart:
+    def part(
+        self, places: Sequence[int] | None, beside: Sequence[str], redaction: Redaction = NO_REDACTION
+    ) -> StreamPart:
         """Return the rows at the positions `places` (None: all rows). The columns `beside` are those that the model
-        doesn't take: they aren't sent to the model, and are logged as texts, as they are for records."""
+        doesn't take: they aren't sent to the model, and are logged as texts, as they are for records. `redaction` says
+        which columns are dropped from the log or hashed."""
         if places is None and not beside:
-            return StreamPart(count=self.table.num_rows, given=self.body, asked=self.body)
+            given = self.body if redaction.is_empty else stream_of(redaction.table(self.table))
+            return StreamPart(count=self.table.num_rows, given=given, asked=self.body)
         table = self.table if places is None else self.table.take(places)
         asked = given = stream_of(table.drop_columns(list(beside)))
-        if beside:
+        if beside or not redaction.is_empty:
             for name in beside:
                 texts = self.texts[name] if places is None else [self.texts[name][place] for place in places]
                 table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
-            given = stream_of(table)
+            given = stream_of(table if redaction.is_empty else redaction.table(table))
         return StreamPart(count=table.num_rows, given=given, asked=asked)
 
 

@@ -317,7 +317,8 @@ class Erasure(Noun, frozen=True):
     `columns` are the columns that say whom a row is about, by the person's value. This value isn't stored. `digest` is
     the digest of the value with the random `salt` (hex digits), so that rows about the person are found in later
     imports too. With digest, salt and a list of all possible values, anybody can find out who the person was. So the
-    digest hides a name, but not a short number.
+    digest hides a name, but not a short number. If the log may have hashed values, `digest` has a second line: the
+    digest of the hashed value.
 
     `at` is when the erasure was asked for, in Unix seconds.
     """
@@ -336,8 +337,8 @@ class Erasure(Noun, frozen=True):
         return self.at + CLOCKS_S
 
     def is_about(self, text: str) -> bool:
-        """Return whether a text is the person's value."""
-        return digest_of(text, self.salt) == self.digest
+        """Return whether a text is the person's value, or this value hashed."""
+        return digest_of(text, self.salt) in self.digest.split("\n")
 
     def known(self, prediction: str) -> str:
         """Return the digest that is stored instead of the id of an erased prediction."""

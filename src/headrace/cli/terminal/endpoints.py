@@ -7,13 +7,14 @@ from datetime import datetime
 
 from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
-from headrace.inspect.endpoints.routes import RouteView
+from headrace.errors import listed
+from headrace.inspect.endpoints.routes import EndpointView, RouteView
 from headrace.operate.endpoints.routes import Moved
 from headrace.report.marks import printable
 
 
-def say_endpoints(routes: Sequence[RouteView]) -> None:
-    """Print a line for each endpoint: where its requests go."""
+def say_endpoints(routes: Sequence[EndpointView]) -> None:
+    """Print a line for each endpoint: where its requests go, and which columns its log drops and hashes."""
     _say_routes("endpoint", [[each.endpoint, *_cells(each)] for each in routes])
 
 
@@ -36,6 +37,10 @@ def route_text(route: RouteView) -> str:
     parts = [f"{each.name} {each.version} ({100 * each.share:.4g}%)" for each in route.variants]
     parts += [] if route.shadow is None else [f"shadow {route.shadow}"]
     parts += [f"{what} `{name}`" for what, name in (("key", route.key), ("time", route.time)) if name is not None]
+    if isinstance(route, EndpointView):
+        parts += [f"drops {listed(route.drop)}"] * bool(route.drop) + [f"hashes {listed(route.hash)}"] * bool(
+            route.hash
+        )
     return printable(", ".join(parts))
 
 

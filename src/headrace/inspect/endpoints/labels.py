@@ -106,9 +106,11 @@ def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
     Raises:
         BlobMissing, BlobDamaged: a part can't be read.
         LogError: a segment of this host can't be read, or a part isn't a table of labels.
+        ConfigError: keys of predictions are hashed, and their secret isn't set.
     """
     import pyarrow as pa  # noqa: PLC0415  as above
 
+    from headrace.inspect.endpoints.redaction import same_keys  # noqa: PLC0415  it imports Arrow
     from headrace.models.labels import MADE, in_order, made_for, resolved  # noqa: PLC0415  as above
 
     # A segment that is sealed meanwhile is read twice, under the same name.
@@ -117,7 +119,7 @@ def recorded(project: Project, views: Views, endpoint: str) -> pa.Table:
     if columns is None or found.column("key").null_count == len(found):
         return found
     made = [made_for(each, *columns) for each in tables(project, views, endpoint)]
-    return resolved(found, pa.concat_tables([MADE.empty_table(), *made]))
+    return resolved(*same_keys(project.config.serve, found, pa.concat_tables([MADE.empty_table(), *made])))
 
 
 def withdrawn(views: Views, endpoint: str) -> dict[str, float]:

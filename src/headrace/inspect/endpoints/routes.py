@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
 
 from headrace.errors import NotFoundError, meant
 from headrace.inspect.views import Views
 from headrace.ledger.records import RouteRecord
+from headrace.project.settings import Config
 from headrace.spec.endpoint import Variant, decode_route
 
 
@@ -32,6 +35,14 @@ class RouteView(Struct, frozen=True, kw_only=True):
     why: str | None
 
 
+class EndpointView(RouteView, frozen=True, kw_only=True):
+    """The present route of an endpoint, and which columns its log drops and hashes. These two come from the settings
+    that this process has read; a running server has those of its start."""
+
+    drop: tuple[str, ...]
+    hash: tuple[str, ...]
+
+
 def endpoints(views: Views) -> list[RouteView]:
     """Return the present routes of all endpoints, sorted by endpoint. Endpoints that were retired are left out.
 
@@ -39,6 +50,19 @@ def endpoints(views: Views) -> list[RouteView]:
         LedgerError: a newer Headrace wrote a route.
     """
     return [_view(row) for row in views.routes() if row.route is not None]
+
+
+def with_settings(routes: Sequence[RouteView], config: Config) -> list[EndpointView]:
+    """Return endpoints with the columns that their logs drop and hash. A log that is off has no columns."""
+    every = [(each, config.of_endpoint(each.endpoint)) for each in routes]
+    return [
+        EndpointView(
+            **structs.asdict(each),
+            drop=own.drop if own.log != "off" else (),
+            hash=own.hash if own.log != "off" else (),
+        )
+        for each, own in every
+    ]
 
 
 def moves(views: Views, endpoint: str) -> list[RouteView]:

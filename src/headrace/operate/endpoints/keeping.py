@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from headrace.errors import listed
 from headrace.inspect.endpoints.predictions import prediction_log
+from headrace.inspect.endpoints.redaction import redaction_of
 from headrace.project.project import Project
 from headrace.serve.predictions.awaited import AwaitedLog
 from headrace.serve.predictions.keeping import Keeping, Say
@@ -29,14 +31,27 @@ class PredictionLogs:
         }
 
     def keeping(self, endpoint: str) -> Keeping:
-        """Return how an endpoint logs its predictions. If some may get lost or aren't logged, say so."""
+        """Return how an endpoint logs its predictions. If some may get lost or aren't logged as they are, say so.
+
+        Raises:
+            ConfigError: the secret with which columns are hashed isn't set.
+        """
         own = self._config.of_endpoint(endpoint)
         if own.log == "off":
             self._say(f"endpoint `{endpoint}` logs no predictions: its setting `log` is `off`")
             return Keeping(None)
         if own.log == "buffered":
             self._say(f"endpoint `{endpoint}` has a buffered log: a loss of power loses about the last second of it")
-        return Keeping(self._logs[own.log], answers_unlogged=own.when_log_fails == "answer", sample=own.sample)
+        redaction = redaction_of(own)
+        for verb, names in (("drops", redaction.dropped), ("hashes", redaction.hashed)):
+            if names:
+                self._say(f"the log of endpoint `{endpoint}` {verb} {listed(sorted(names))}")
+        return Keeping(
+            self._logs[own.log],
+            answers_unlogged=own.when_log_fails == "answer",
+            sample=own.sample,
+            redaction=redaction,
+        )
 
     def close(self, within_s: float) -> bool:
         """Log what was given so far, and close all writers. Return False if one of them takes longer than `within_s`

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import structs
 
 from headrace.errors import FEW, NotFoundError, RefusedError, listed
+from headrace.inspect.endpoints import redaction
 from headrace.inspect.endpoints.routes import RouteView, endpoints, moves
 from headrace.inspect.metrics.metrics import loader
 from headrace.inspect.views import VersionView, Views, read
@@ -55,6 +56,7 @@ def promote(
     """
     version, forced = _version(project, named, MAIN, forced)
     check_about(takes(version.out, version.preparation), key, time)
+    redaction.check_about(project.config.of_endpoint(version.name), version.name, key, time)
 
     def change(route: Route | None) -> Route:
         number = version.version

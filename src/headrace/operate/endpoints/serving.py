@@ -21,6 +21,7 @@ from typing import NamedTuple
 import uvloop
 
 from headrace.errors import ConfigError, LedgerError, NotFoundError, UsageError, near, text_of
+from headrace.inspect.endpoints import redaction
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
@@ -109,7 +110,8 @@ def serve(
 
     Raises:
         NotFoundError: there is no endpoint of one of the names.
-        ConfigError: this machine can't make the namespaces of model processes, or a setting of `[serve]` is wrong.
+        ConfigError: this machine can't make the namespaces of model processes, or a setting of `[serve]` or of an
+            endpoint is wrong.
         UsageError: the server can't listen on the port, or other hosts could reach the server without a token or TLS.
     """
     tls = _tls(listening)
@@ -124,6 +126,8 @@ def serve(
             raise NotFoundError(f"there is no endpoint `{name:.80}`", hint=hint)
     for name in sorted(project.config.endpoint.keys() - routes.keys()):
         say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
+    with read(project) as views:
+        redaction.check(project, views, routes, names)
     model_process.check(project)
     host, port = listening.host, listening.port
     sockets = loopback(port) if host is None else addressed(host, port)

@@ -22,9 +22,10 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError, near
+from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError
 from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
+from headrace.inspect.endpoints.redaction import hasher_of
 from headrace.inspect.views import read
 from headrace.ledger import erasures, generations, records
 from headrace.ledger.database import scan
@@ -40,8 +41,10 @@ from headrace.operate.erasure import search
 from headrace.operate.erasure.bundles import files_with
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
+from headrace.report.measures import count_text
+from headrace.serve.predictions.redaction import Hasher, marks_in
 from headrace.spec.artifact import ERASED, decode_ref
-from headrace.spec.endpoint import SALT_BYTES, Erasure, decode_route, digest_of
+from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of
 from headrace.spec.intent import RegistryKind
 
 SERVER_S = 75.0
@@ -51,6 +54,7 @@ _LOOK_S = 0.5
 _ID_BYTES = 6
 _SHOWN = 2_000
 """At most this many outputs that were made from erased tables are recorded, and at most this many source files."""
+_OTHERWISE = "with values that were hashed with another secret: erase again with that one"
 
 Say = Callable[[str], None]
 
@@ -93,6 +97,7 @@ def erase(
     Raises:
         UsageError: the endpoint has no key and `columns` is empty; or a name in `columns` isn't valid; or `why` is
             empty; or `key` is empty.
+        ConfigError: the settings name a secret with which values of the log are hashed, and it isn't set.
         NotFoundError: there is no such endpoint.
     """
     if not key:
@@ -101,22 +106,23 @@ def erase(
         )
     if not why.strip() and not dry_run:
         raise UsageError("an erasure needs a reason", hint='say why: `--why "asked by the customer on 1 March"`')
-    names = _columns(project, endpoint, columns)
-    salt = os.urandom(SALT_BYTES).hex()
+    names = search.columns_of(project, endpoint, columns)
+    hasher, salt = hasher_of(project.config.serve), os.urandom(SALT_BYTES).hex()
+    values = [key] if hasher is None else [key, hasher.once(key)]
     with open_ledger(project) as ledger:
         erasure = Erasure(
             id=os.urandom(_ID_BYTES).hex(),
             endpoint=endpoint,
             columns=names,
             salt=salt,
-            digest=digest_of(key, salt),
+            digest="\n".join(digest_of(each, salt) for each in dict.fromkeys(values)),
             at=ledger.now(),
             why=why,
         )
         before = _unsealed(project, erasure)
         if not dry_run:
             erasures.begin(ledger, erasure, before)
-    erasing = _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before, key=key)
+    erasing = _Erasing(project, erasure, dry_run=dry_run, waits=waits, say=say, told=before, key=key, hasher=hasher)
     try:
         return erasing.work()
     except BaseException:  # also ^C: it is recorded already
@@ -151,26 +157,6 @@ def _unsealed(project: Project, erasure: Erasure) -> Told:
     return Told(unsealed=len(found), unreadable=len(doubtful), digests=tuple(sorted(found)))
 
 
-def _columns(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[str, ...]:
-    for name in columns:
-        if not name.strip() or "\n" in name:
-            raise UsageError(f"no column can be called {name!r:.80}", hint="give `--column` once for each name")
-    with read(project) as views:
-        moves = views.route_moves(endpoint)
-        if not moves and endpoint not in {each.endpoint for each in views.prediction_logs()}:
-            known = [each.name for each in views.routes()]
-            hint = near(endpoint, known, "there are") if known else "`headrace endpoints` lists them"
-            raise NotFoundError(f"there is no endpoint `{endpoint:.80}`", hint=hint)
-    keys = [key for move in moves if move.route is not None and (key := decode_route(move.route).key) is not None]
-    found = tuple(dict.fromkeys([*keys, *columns]))
-    if not found:
-        raise UsageError(
-            f"endpoint `{endpoint}` has no key, so it isn't known which column tells whom a request is about",
-            hint='name the column: `--column customer`; or declare it: `deploy.endpoint(..., key="customer")`',
-        )
-    return found
-
-
 class _Erasing:
     """One erasure while it is carried out."""
 
@@ -184,6 +170,7 @@ class _Erasing:
         say: Say,
         told: Told = NOTHING,
         key: str | None = None,
+        hasher: Hasher | None = None,
     ) -> None:
         self._project = project
         self._erasure = erasure
@@ -191,6 +178,8 @@ class _Erasing:
         self._waits = waits
         self._say = say
         self._key = key  # None if it isn't known any more
+        self._mark = None if hasher is None else hasher.mark
+        self._hidden = dict[int, int]()  # by part of the log, how many rows are hashed with another secret
         self._codecs = Codecs()
         self._left: list[str] = []
         self._unread: list[str] = []
@@ -212,6 +201,7 @@ class _Erasing:
             db.troubles(),
         ):
             told = self._rewrite(db, lease)
+            self._unread += self._hashed(db)
             rows = list(records.ERASED.read(db.execute(db.sql.ERASED_BY, (self._erasure.id,))))
             self._old.update(row.digest for row in rows if row.what.startswith(PART))
             self._past.update(row.digest for row in rows)
@@ -298,6 +288,8 @@ class _Erasing:
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
         for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
             mask, doubtful = about(table, self._erasure)
+            marks = marks_in(table.column("input"), self._erasure.columns)
+            self._hidden[row.number] = sum(count for mark, count in marks.items() if mark != self._mark)
             if mask.any():
                 digests = ids_about(table, mask, self._erasure)
                 self._digests |= digests
@@ -308,6 +300,13 @@ class _Erasing:
             mask = labels_about(table, self._digests, self._erasure)
             if mask.any():
                 yield self._rewritten(row, table, mask, is_labels=True)
+
+    def _hashed(self, db: Database) -> list[str]:
+        """Return a line that says how many predictions can't be searched, because another secret than the present one
+        hashed them. If the key isn't known any more, return the line that was recorded."""
+        if self._key is None:
+            return [each for each in erasures.told(db, self._erasure).unread if each.endswith(_OTHERWISE)]
+        return [f"{count_text(count, 'prediction')} {_OTHERWISE}"] if (count := sum(self._hidden.values())) else []
 
     def _parts(
         self, rows: Sequence[PredictionPartRecord], lease: Lease

@@ -11,18 +11,20 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import BlobMissing, HeadraceError
+from headrace.errors import BlobMissing, HeadraceError, NotFoundError, UsageError, near
 from headrace.inspect.endpoints.person import may_name, rows_about
+from headrace.inspect.views import read
 from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
+from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
-from headrace.spec.endpoint import Erasure
+from headrace.spec.endpoint import Erasure, decode_route
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -45,6 +47,32 @@ class Found(Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """The digest of the table."""
         return self.refs[0].digest
+
+
+def columns_of(project: Project, endpoint: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that say whom a row is about: the keys that the endpoint has had, and `columns`.
+
+    Raises:
+        UsageError: there is none, or a name in `columns` isn't valid.
+        NotFoundError: there is no such endpoint.
+    """
+    for name in columns:
+        if not name.strip() or "\n" in name:
+            raise UsageError(f"no column can be called {name!r:.80}", hint="give `--column` once for each name")
+    with read(project) as views:
+        moves = views.route_moves(endpoint)
+        if not moves and endpoint not in {each.endpoint for each in views.prediction_logs()}:
+            known = [each.name for each in views.routes()]
+            hint = near(endpoint, known, "there are") if known else "`headrace endpoints` lists them"
+            raise NotFoundError(f"there is no endpoint `{endpoint:.80}`", hint=hint)
+    keys = [key for move in moves if move.route is not None and (key := decode_route(move.route).key) is not None]
+    found = tuple(dict.fromkeys([*keys, *columns]))
+    if not found:
+        raise UsageError(
+            f"endpoint `{endpoint}` has no key, so it isn't known which column tells whom a request is about",
+            hint='name the column: `--column customer`; or declare it: `deploy.endpoint(..., key="customer")`',
+        )
+    return found
 
 
 def tables(

@@ -10,6 +10,7 @@ from headrace.errors import LogError, RefusedError
 from headrace.serve.metrics import LOG, PREDICTIONS, TOLD, UNLOGGED, Metrics
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.redaction import NO_REDACTION, Redaction
 
 SALTS = 1 << 64
 """How many salts there are."""
@@ -35,11 +36,13 @@ class Log(Protocol):
 
 class Keeping(NamedTuple):
     """How an endpoint logs its predictions: in `log`, or not at all if that is None. If the log can't be written, a
-    request is refused, unless the endpoint `answers_unlogged`. `sample` is the share of requests that are logged."""
+    request is refused, unless the endpoint `answers_unlogged`. `sample` is the share of requests that are logged.
+    `redaction` says which columns are dropped or hashed."""
 
     log: Log | None
     answers_unlogged: bool = False
     sample: float = 1.0
+    redaction: Redaction = NO_REDACTION
 
 
 class Keeper:

@@ -16,6 +16,7 @@ from headrace.models.fitting import column_of
 from headrace.models.predicted import FIXED, merged
 from headrace.models.streams import table_in
 from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.redaction import is_hashed
 from headrace.serve.predictions.segment import Contents, Logged
 from headrace.spec.noun import UNREADABLE
 
@@ -145,7 +146,7 @@ class _Rows:
         names = rows[0].keys() if rows else ()
         if not names or any(row.keys() != names for row in rows):
             raise DataError("the rows have different fields")
-        kinds = {} if types is None else {field.name: field.type for field in types}
+        kinds = _kinds(types, rows)
         values = {name: [row.get(name) for row in rows] for name in dict.fromkeys([*kinds, *names])}
         free = [name for name in names if name not in kinds]
         if any(_is_deep(value) for name in free for value in values[name]):
@@ -161,7 +162,7 @@ class _Rows:
 
     def _of_records(self, data: bytes, types: pa.Schema | None) -> pa.Array:
         rows = _decode_records(data)
-        kinds = {} if types is None else {field.name: field.type for field in types}
+        kinds = _kinds(types, rows)
         names = dict.fromkeys([*kinds, *(name for row in rows for name in row)])
         self._take_fields({name: 8.0 for name in names if name not in kinds})
         if not names:
@@ -206,6 +207,18 @@ def _widths(field: pa.Field, path: str = "") -> Iterator[tuple[str, float]]:
         yield path, 16.0
 
 
+def _kinds(types: pa.Schema | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.DataType]:
+    """Return the types of those fields that a row has: columns that were dropped are in no row. Columns that were
+    hashed are texts, whatever their type was."""
+    found = {}
+    for field in types or ():
+        name = field.name
+        if any(name in row for row in rows):
+            first = next((row[name] for row in rows if row.get(name) is not None), None)
+            found[name] = pa.string() if is_hashed(first) else field.type
+    return found
+
+
 def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
     """Return values as a column of the type `kind`, or of a type that fits them if `kind` is None. If a value doesn't
     fit (rows that were refused are logged too), the column has all values as JSON text, so that the predictions can be
@@ -229,4 +242,6 @@ def _structs(table: pa.Table) -> pa.Array:
         raise DataError("two columns have the same name")
     if UNREAD in table.column_names:
         raise DataError(f"a column can't have the name `{UNREAD}`: it is reserved for rows that can't be read")
-    return table.combine_chunks().to_struct_array().combine_chunks() if table.num_rows else pa.array([], pa.struct([]))
+    if not table.num_columns or not table.num_rows:
+        return pa.array([{}] * table.num_rows, pa.struct([]))
+    return table.combine_chunks().to_struct_array().combine_chunks()

@@ -9,7 +9,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.endpoints import say_endpoints, say_moves
 from headrace.cli.terminal.terminal import say_json, tell
-from headrace.inspect.endpoints.routes import endpoints, moves
+from headrace.inspect.endpoints.routes import endpoints, moves, with_settings
 from headrace.inspect.views import read
 from headrace.project import project
 
@@ -28,14 +28,16 @@ def command(endpoint: str | None, as_json: bool, config: Path | None) -> int:
     previous main version.
 
     With `--json`: `{"endpoints": [...]}` or `{"moves": [...]}`, each with `endpoint`, `variants` (`name`, `version`,
-    `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`.
+    `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`; an endpoint also with `drop` and `hash`, the
+    columns that its log drops and hashes by the present settings.
     """
-    with read(project.load(overlay=config)) as views:
+    settings = project.load(overlay=config)
+    with read(settings) as views:
         if endpoint is not None:
             moved = moves(views, endpoint)
             say_json({"moves": moved}) if as_json else say_moves(moved)
             return 0
-        found = endpoints(views)
+        found = with_settings(endpoints(views), settings.config)
     if as_json:
         say_json({"endpoints": found})
     elif not found:

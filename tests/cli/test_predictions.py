@@ -221,7 +221,7 @@ def test_parts_with_other_columns_are_read_as_one_table(shell: Shell) -> None:
     ("pipeline", "told"),
     [
         ("look_in_body", "`hr.predictions` was called in a pipeline or a stage"),
-        ("wrong_cursor", "cursor `other` holds 'yesterday', which is no number of a part of a prediction log"),
+        ("wrong_cursor", "cursor `other` holds 'yesterday', which isn't the number of a part of a prediction log"),
     ],
 )
 def test_predictions_that_would_be_in_no_key_or_at_no_number_are_refused(

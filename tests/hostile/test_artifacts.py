@@ -113,5 +113,5 @@ def test_a_model_whose_numbers_lead_out_of_it_is_refused(
         forge(model)
     except ValueError as refused:
         pytest.skip(f"the library refuses it where it is made, and so where it is read: {refused}")
-    with pytest.raises(CodecError, match="points outside"):
+    with pytest.raises(CodecError, match="out of bounds"):
         codecs.load(codecs.save(model, store), store)

@@ -130,7 +130,7 @@ def swollen() -> dict[str, pa.Table]:
 
 
 VAST = 2**31 - 1
-TOO_MUCH = r"unpack to|unpacks to|says that it holds"
+TOO_MUCH = r"unpack to|unpacks to|claims to hold"
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_run_that_a_driver_has_is_not_mended(ledger: Ledger) -> None:
 def test_events_that_are_lost_or_cannot_be_read_are_an_error(ledger: Ledger) -> None:
     run = honest_run(ledger, OUT)
     edit(ledger, "delete from events where seq = 2")
-    with pytest.raises(LedgerError, match="has no earlier event to follow"):
+    with pytest.raises(LedgerError, match="needs an earlier event, which is missing"):
         replay(ledger, run)
     edit(ledger, "update events set body = substr(body, 1, 2) where seq = 1")
     with pytest.raises(LedgerError, match=r"event 1 .* can't be read"):

@@ -137,13 +137,13 @@ BROKEN = {
     "a value in place of a section": (
         "project = 3\n",
         {},
-        "headrace.toml:1: `project` is a value where",
+        "headrace.toml:1: `project` must be a section",
         "`[project]`",
     ),
     "a pool without a name": (
         "[pool]\ncpu = 3\n",
         {},
-        "headrace.toml:2: `pool.cpu` is a value where",
+        "headrace.toml:2: `pool.cpu` must be a section",
         "`[pool.NAME]`",
     ),
     "an unknown key of a pool": ("[pool.big]\ncpus = 3\n", {}, "headrace.toml:2: unknown key `cpus`", "`cpu`"),
@@ -193,7 +193,7 @@ BROKEN = {
     "a variable without a key": (
         "",
         {"HEADRACE__PROJECT": "x"},
-        "HEADRACE__PROJECT: `project` is a value where a section should be",
+        "HEADRACE__PROJECT: `project` must be a section, but has a value",
         "`[project]`",
     ),
 }

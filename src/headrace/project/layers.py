@@ -254,7 +254,8 @@ def _check_known(path: Keys, value: Any, origin: str) -> None:
             return
         form = f"[{path[0]}.NAME]" if path[0] in NAMED else f"[{path[0]}]"
         raise ConfigError(
-            f"{origin}: `{'.'.join(path)}` is a value where a section should be", hint=f"write `{form}` above it"
+            f"{origin}: `{'.'.join(path)}` must be a section, but has a value",
+            hint=f"begin the section by `{form}`, and write its settings below that line",
         )
     section = section_class(path[0])
     assert section is not None

@@ -363,7 +363,7 @@ class Here:
             arg = self._given(parameter)
             if not isinstance(arg, Const):
                 raise UsageError(
-                    f"`{parameter}` is not a single value, so no other value can replace it",
+                    f"`{parameter}` is made of several artifacts, so no value can replace it in the task's key",
                     hint="name a parameter that gets one value, or the output of one task",
                 )
             self.seen[parameter] = self._desk.save_argument(value).identity

@@ -101,7 +101,7 @@ class Asker:
         imported = find_function(stage.function, self._bundle)
         if imported.function is not function:
             raise ProjectError(
-                f"`{stage.function}` names another function than the stage that is called",
+                f"a pipeline calls a stage named `{stage.function}`, but another function now has this name",
                 hint="give each stage a name of its own in its module; in a notebook, import a stage again after its"
                 " module was loaded again",
             )

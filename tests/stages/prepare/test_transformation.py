@@ -134,8 +134,8 @@ def test_an_error_of_the_sql_says_the_line(sql: str, said: str) -> None:
 
 def test_a_table_that_is_not_there_is_told_with_those_that_are() -> None:
     for name, hint in (
-        ("flight", "did you mean `flights`? it is given `flights`, `names`"),
-        ("weather", "it is given `fl"),
+        ("flight", "did you mean `flights`? the tables are `flights`, `names`"),
+        ("weather", "the tables are `fl"),
     ):
         with pytest.raises(UsageError, match=f"names a table `{name}`") as told:
             prepare.transform(sql=f"select * from {name}", flights=FLIGHTS, names=NAMES)

@@ -70,7 +70,7 @@ class Cluster:
         if address and not _reaches(_target(pool, address), reach_s):
             raise PoolUnreachable(
                 f"pool `{pool}`: nothing answers at `{address}`",
-                hint="check `address`, and that the cluster's head runs (`ray status` there) and can be reached",
+                hint="check `address`, call `ray status` on the cluster's head, and check that this host can reach it",
             )
         self._joined = connection.join(pool, address)
         if not ray.is_initialized():

@@ -41,7 +41,7 @@ def check_text(text: str) -> None:
         is_sound = False
     if not is_sound:
         raise CodecError(
-            "a tree of the LightGBM model points outside of itself",
+            "a tree of the LightGBM model has an index that is out of bounds, or another invalid value",
             hint="the artifact is damaged, or forged; run again the task that made it",
         )
 

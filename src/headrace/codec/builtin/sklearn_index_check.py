@@ -35,7 +35,7 @@ def check_bounds(model: object) -> None:
                 check = checks.get(describe(kind))
                 if check is not None and not _holds(check, part):
                     raise CodecError(
-                        f"a `{type(part).__name__}` of the model points outside of itself",
+                        f"a `{type(part).__name__}` of the model has an index that is out of bounds",
                         hint="the artifact is damaged, or forged; run again the task that made it",
                     )
 

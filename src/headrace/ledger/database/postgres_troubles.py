@@ -41,8 +41,9 @@ def options(url: str) -> dict[str, Any]:
     if broken or not url.startswith(POSTGRES):
         raise ConfigError(
             f"`[ledger] url` can't be read: `{masked(url)}`",
-            hint="it is postgresql://user@host:port/name?option=value; in a password, write @ as %40, / as %2F,"
-            " : as %3A, % as %25, or keep it out of the URL: libpq takes PGPASSWORD and ~/.pgpass",
+            hint="write postgresql://user@host:port/name?option=value; if there is a password with special characters,"
+            " write @ as %40, / as %2F, : as %3A, % as %25; or leave the password out, and give it by PGPASSWORD or"
+            " ~/.pgpass",
         ) from None
     return {name: value for name, value in DEFAULTS.items() if name not in given}
 

@@ -289,7 +289,7 @@ error code."""
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
         f"has been locked by another process for more than {TIMEOUT_S:g} s",
-        "find what holds it, such as a large `headrace ledger import` (`fuser` names who has it open), and try again",
+        "wait for that process, such as a large `headrace ledger import`; `fuser` lists those that have the file open",
     ),
     sqlite3.SQLITE_READONLY: (
         "can't be written to",

@@ -162,7 +162,7 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
         raise LedgerError(f"{what} can't be read: {error}", hint="restore the ledger from a backup") from error
     except LookupError as error:
         raise LedgerError(
-            f"{what}, `{type(event).__name__}`, has no earlier event to follow: {error}",
+            f"{what}, `{type(event).__name__}`, needs an earlier event, which is missing: {error}",
             hint="some of its events are lost: restore the ledger from a backup",
         ) from error
     return event

@@ -70,7 +70,7 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
     after = 0 if place.value is None else place.value
     if isinstance(after, bool) or not isinstance(after, int) or after < 0:
         raise UsageError(
-            f"cursor `{place.name}` holds {after!r:.80}, which is no number of a part of a prediction log",
+            f"cursor `{place.name}` holds {after!r:.80}, which isn't the number of a part of a prediction log",
             hint="name another cursor with `cursor=`, or set this one back: `headrace rewind`",
         )
     number, tables = active.point("predictions", f"{endpoint}:{after}")

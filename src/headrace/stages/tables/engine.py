@@ -178,15 +178,17 @@ def told(error: duckdb.Error, what: str, tables: Collection[str] = ()) -> UsageE
         given = ", ".join(f"`{each}`" for each in tables)
         return UsageError(
             f"{what} names a table `{absent[1]}`, which wasn't given{where}",
-            hint=f"{meant(absent[1], tables)} it is given {given}".lstrip(),
+            hint=f"{meant(absent[1], tables)} the tables are {given}".lstrip(),
         )
     if isinstance(error, duckdb.PermissionException):
         return UsageError(
             f"{what} reaches outside: {message}{where}",
-            hint="it sees only the tables that it is given: read files and other databases in stages of their own",
+            hint="SQL can read only the tables that are passed to it: read files and other databases in earlier stages",
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return DataError(f"{what} needs more memory than it has: {message}", hint="raise `memory_gib` of the stage")
     if isinstance(error, duckdb.ProgrammingError | duckdb.NotSupportedError | duckdb.InternalError):
         return UsageError(f"{what} can't be run: {message}{where}", hint=WRITTEN)
-    return DataError(f"{what} failed: {message}{where}", hint="look at the values that it names, or cast by `try_cast`")
+    return DataError(
+        f"{what} failed: {message}{where}", hint="correct the values that the message names, or cast by `try_cast`"
+    )

@@ -306,7 +306,7 @@ def _arrow(file: BinaryIO, name: str, most_bytes: int) -> pa.Table:
         raise _too_large(name, most_bytes)
     if claims.is_bare:
         raise SourceError(
-            f"`{name}` says that it holds {claims.values:,} values, and has bytes for few of them",
+            f"`{name}` claims to hold {claims.values:,} values, but has bytes for only a few of them",
             hint="it may be an attack that fills the memory: check the program that made it",
         )
     table = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(file).read_all()

@@ -294,7 +294,7 @@ def predictions(endpoint: str, *, since: date | str | None = None, labels: bool 
     """
     if current() is not None or resolver.get() is not None:
         raise UsageError(
-            "`hr.predictions` was called in a pipeline or a stage, but the key of a task can't depend on its result",
+            "`hr.predictions` was called in a pipeline or a stage, but its result would not be part of the task's key",
             hint=f'call `ingest.predictions("{endpoint}")` in the pipeline\'s body, and pass its result to the stage',
         )
     project = projects.load()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import headrace as hr
+from tests.faults.test_disks import fill, mount, unmount
 from tests.projects import Done, Project, finish, wait_for
 from tests.servers.postgres import PASSWORD, Postgres
 from tests.stages.ingest.sources import Source, source_in
@@ -173,9 +176,9 @@ def expected(count: int) -> list[dict[str, Any]]:
     return [{"id": each, "predicted": 2.0 * each} for each in range(count)]
 
 
-def checkpoints(project: Project) -> int:
-    """How many checkpoints the ledger has."""
-    with closing(sqlite3.connect(project.home / "ledger.db")) as db:
+def checkpoints(home: Path) -> int:
+    """How many checkpoints the ledger in a folder has."""
+    with closing(sqlite3.connect(home / "ledger.db")) as db:
         return int(db.execute("select count(*) from events where instr(body, 'checkpointed') > 0").fetchone()[0])
 
 
@@ -183,8 +186,8 @@ def test_a_run_that_is_killed_asks_only_about_the_parts_that_it_has_no_answers_f
     project: Project, asked: Path
 ) -> None:
     running = project.start("run", "slow", "--to", "out.parquet")
-    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
-    kept = checkpoints(project)
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project.home) >= 3)
+    kept = checkpoints(project.home)
     project.kill_all()
     running.communicate()
     assert not (project.root / "out.parquet").exists()
@@ -202,12 +205,12 @@ def test_a_run_that_is_killed_asks_only_about_the_parts_that_it_has_no_answers_f
 
 def test_a_batch_that_ctrl_c_ends_goes_on_after_its_last_part(project: Project, asked: Path) -> None:
     running = project.start("run", "slow", "--to", "out.parquet")
-    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project.home) >= 3)
     running.send_signal(signal.SIGINT)
     assert finish(running).code == 3
     project.check_no_process_is_left()
     assert not list(project.root.glob("*out*"))
-    kept = checkpoints(project)
+    kept = checkpoints(project.home)
     asked.unlink()
     (asked.parent / "go").touch()
     assert answers(project.headrace("resume", "latest", "--json")) == expected(120)
@@ -217,9 +220,67 @@ def test_a_batch_that_ctrl_c_ends_goes_on_after_its_last_part(project: Project, 
     assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
 
 
+def test_a_batch_whose_ledger_has_no_room_goes_on_after_its_last_part(
+    project: Project, asked: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    project.environment["HEADRACE_HOME"] = str(state)
+    mount("-t", "tmpfs", "-o", "size=6m", "tmpfs", str(state))
+    try:
+        running = project.start("run", "slow", "--to", "out.parquet")
+        wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(state) >= 3)
+        rest = fill(state)
+        (asked.parent / "go").touch()
+        done = finish(running)
+        assert (done.code, "can't grow: the disk is full\nhint: free some space" in done.err) == (5, True), done
+        project.check_no_process_is_left()
+        assert not list(project.root.glob("*out*"))
+        rest.unlink()
+        kept = checkpoints(state)
+        asked.unlink()
+        assert project.headrace("resume", "latest").code == 0
+        first = told(asked)[0][0]
+        assert first >= 5 * kept >= 15
+        assert told(asked) == [(each, 5) for each in range(first, 120, 5)]
+        assert pq.read_table(project.root / "out.parquet").to_pylist() == expected(120)
+    finally:
+        project.kill_all()
+        unmount(state)
+
+
+def test_a_batch_is_delivered_when_the_disk_of_its_file_has_room_again(
+    project: Project, asked: Path, tmp_path: Path
+) -> None:
+    place = project.root / "out"
+    place.mkdir()
+    with (tmp_path / "disk").open("wb") as disk:
+        disk.truncate(1 << 22)
+    if shutil.which("mkfs.ext2") is None:
+        pytest.skip("mkfs.ext2, which makes a disk in a file, is not installed")
+    subprocess.run(["mkfs.ext2", "-q", disk.name], check=True)
+    mount("-o", "loop", disk.name, str(place))  # a disk in memory would be refused
+    try:
+        (asked.parent / "go").touch()
+        rest = fill(place)
+        done = project.headrace("run", "slow", "--to", "out/answers.parquet")
+        assert done.code == 1
+        assert f"can't write `{place}/answers.parquet`: No space left on device\nhint: make room" in done.err, done
+        assert not list(place.glob("*answers*"))
+        rest.unlink()
+        asked.unlink()
+        assert project.headrace("resume", "latest").code == 0
+        assert not asked.exists(), "the answers are stored"
+        assert pq.read_table(place / "answers.parquet").to_pylist() == expected(120)
+        assert [each.name for each in place.glob("*answers*")] == ["answers.parquet"]
+    finally:
+        project.kill_all()
+        unmount(place)
+
+
 def test_an_interrupted_run_has_the_same_output_as_one_that_was_not(project: Project, asked: Path) -> None:
     running = project.start("run", "slow")
-    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project) >= 3)
+    wait_for(lambda: told(asked)[-1:] == [(80, 5)] and checkpoints(project.home) >= 3)
     project.kill_all()
     running.communicate()
     (asked.parent / "go").touch()

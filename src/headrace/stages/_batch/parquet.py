@@ -168,7 +168,7 @@ def _sync(target: Path) -> None:
 
 
 def _unwritten(target: Path, error: OSError) -> SourceError:
-    why = error.strerror or str(error)
+    why = os.strerror(error.errno) if error.errno else str(error)  # Arrow's own text is longer
     return SourceError(
         f"can't write `{target}`: {why}", hint="make room or give another path by `to=`, and resume the run"
     )

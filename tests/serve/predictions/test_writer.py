@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import LogError
+from headrace.serve.predictions import segment
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.prediction import PredictionId
 from headrace.serve.predictions.segment import Segment, read
@@ -162,15 +163,15 @@ def test_a_sync_that_failed_is_told_and_never_tried_again_on_that_file(
 
 
 def test_a_segment_that_somebody_reads_keeps_its_name_until_all_of_it_is_in_the_file(tmp_path: Path) -> None:
-    segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0)
-    segment.append([answered(0)])
-    with closing(sqlite3.connect(segment.path, isolation_level=None)) as reader:
+    written = Segment.begin(tmp_path, "0a1b2c3d4e5f", 1, now=0.0)
+    written.append([answered(0)])
+    with closing(sqlite3.connect(written.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM answered").fetchone() == (1,)
-        segment.append([answered(1)])
-        segment._db.execute("PRAGMA busy_timeout=10")
-        assert not segment.close()
-    assert [each.answered for each in read(segment.path).logged] == [answered(0), answered(1)]
+        written.append([answered(1)])
+        written._db.execute("PRAGMA busy_timeout=10")
+        assert not written.close()
+    assert [each.answered for each in read(written.path).logged] == [answered(0), answered(1)]
 
 
 @pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), UnicodeEncodeError("utf-8", "x", 0, 1, "no")])
@@ -202,9 +203,9 @@ class Synced:
         self.fails = False
         sync = Segment.sync
 
-        def counted(segment: Segment) -> None:
-            sync(segment)
-            self.ends.append(segment.end)
+        def counted(written: Segment) -> None:
+            sync(written)
+            self.ends.append(written.end)
             if self.fails:
                 raise LogError("disk I/O error")
 
@@ -252,10 +253,10 @@ def test_an_idle_buffered_writer_syncs_what_it_has_written(tmp_path: Path, monke
 def test_only_a_buffered_segment_is_committed_without_a_sync(tmp_path: Path) -> None:
     full, normal = 2, 1  # https://sqlite.org/pragma.html#pragma_synchronous
     for number, is_buffered in enumerate([False, True]):
-        segment = Segment.begin(tmp_path, "0a1b2c3d4e5f", number, now=0.0, is_buffered=is_buffered)
-        (how,) = segment._db.execute("PRAGMA synchronous").fetchone()
+        begun = Segment.begin(tmp_path, "0a1b2c3d4e5f", number, now=0.0, is_buffered=is_buffered)
+        (how,) = begun._db.execute("PRAGMA synchronous").fetchone()
         assert how == (normal if is_buffered else full)
-        assert segment.close()
+        assert begun.close()
 
 
 def test_the_next_batch_is_told_of_a_sync_that_failed_and_later_ones_are_in_another_file(
@@ -276,6 +277,120 @@ def test_the_next_batch_is_told_of_a_sync_that_failed_and_later_ones_are_in_anot
     assert isinstance(second, LogError)
     assert isinstance(third, PredictionId)
     assert (first.segment, third.segment) == (1, 2)
+
+
+class Disk:
+    """What `os.fsync` gets: for each call, the name and the size of the file. It can be made to fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.synced: list[tuple[str, int]] = []
+        self.error: Exception | None = None
+        monkeypatch.setattr(segment, "_FULL_SYNC", None)
+        monkeypatch.setattr(os, "fsync", self._sync)
+
+    def _sync(self, descriptor: int) -> None:
+        if self.error is not None:
+            raise self.error
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        self.synced.append((path.name, path.stat().st_size))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of open files are read from /proc")
+def test_what_a_buffered_writer_syncs_is_the_log_of_changes_with_all_that_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, disk = Collected(), Disk(monkeypatch)
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=0.01)
+    for number in range(2):
+        writer.log(answered(number, given=b"x" * 100_000), number)
+        told.wait(number)
+        wait_for(lambda seen=number: len(disk.synced) > seen)  # type: ignore[misc]
+    assert writer.close(PATIENCE_S)
+    (first, first_size), (second, second_size) = disk.synced
+    assert first == second == "000000001.db-wal"
+    assert first_size > 100_000
+    assert second_size > 200_000
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), AttributeError("no such function")])
+def test_a_sync_that_failed_when_the_log_closes_is_said(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, disk, said = Collected(), Disk(monkeypatch), list[str]()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=1e9, say=said.append)
+    writer.log(answered(0), 0)
+    told.wait(0)
+    disk.error = error
+    assert not writer.close(PATIENCE_S)
+    (line,) = said
+    assert "the prediction log fails; about the last 1e+09 s of it may be lost" in line
+    assert str(error.args[-1]) in line
+
+
+def test_a_sync_that_failed_when_a_segment_was_left_is_told_to_the_batch_that_came_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told, disk, said = [1_000.0], Collected(), Disk(monkeypatch), list[str]()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=1e9, say=said.append, clock=lambda: now[0])
+    for number in range(3):
+        disk.error = OSError(5, "Input/output error") if number == 1 else None
+        writer.log(answered(number), number)
+        told.wait(number)
+        now[0] += 61.0 if number == 0 else 0.0
+    assert [type(told.told[number]) for number in range(3)] == [PredictionId, LogError, PredictionId]
+    assert len(said) == 1
+    assert writer.close(PATIENCE_S)
+
+
+def test_a_thread_whose_sync_fails_in_an_unknown_way_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told, disk, said = Collected(), Disk(monkeypatch), list[str]()
+    disk.error = AttributeError("no such function")
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=0.01, say=said.append)
+    writer.log(answered(0), 0)
+    wait_for(lambda: said)
+    for number in (1, 2):
+        disk.error = None
+        writer.log(answered(number), number)
+        told.wait(number)
+    assert [type(told.told[number]) for number in range(3)] == [PredictionId, LogError, PredictionId]
+    assert writer.close(PATIENCE_S)
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12) and not hasattr(fcntl, "F_OFD_SETLK"), reason="SQLite can't be told to leave the file"
+)
+def test_after_a_sync_that_failed_nothing_is_copied_into_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, disk, said = Collected(), Disk(monkeypatch), list[str]()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, is_buffered=True, sync_s=1e9, say=said.append)
+    writer.log(answered(0), 0)
+    told.wait(0)
+    path = tmp_path / "000000001.db"
+    changes = tmp_path / "000000001.db-wal"
+    before = path.read_bytes(), changes.read_bytes()
+    disk.error = OSError(5, "Input/output error")
+    assert not writer.close(PATIENCE_S)
+    assert (path.read_bytes(), changes.read_bytes()) == before
+    assert [each.answered for each in read(path).logged] == [answered(0)]
+
+
+def test_entries_that_wait_for_a_disk_that_hangs_are_bounded(tmp_path: Path) -> None:
+    told = Collected()
+    told.may_go_on.clear()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told, most_waiting_bytes=10_000)
+    writer.log(answered(0), 0)
+    told.wait(0)
+    for number in range(1, 11):  # each about 1,030 bytes
+        writer.log(answered(number), number)
+    with pytest.raises(LogError, match="10,000 bytes wait for its disk"):
+        writer.log(answered(11), 11)
+    told.may_go_on.set()
+    told.wait(5)
+    wait_for(lambda: writer._given_bytes == writer._settled_bytes)
+    writer.log(answered(20), 20)
+    assert writer.close(PATIENCE_S)
+    assert isinstance(told.told[20], PredictionId)
 
 
 PROGRAM = """

@@ -27,7 +27,7 @@ class PredictionLogs:
         settings = [project.config.of_endpoint(name) for name in names or project.config.endpoint]
         modes = {each.log for each in (settings if names else [*settings, project.config.serve])} - {"off"}
         self._logs = {
-            mode: AwaitedLog(prediction_log(project), is_buffered=mode == "buffered") for mode in sorted(modes)
+            mode: AwaitedLog(prediction_log(project), is_buffered=mode == "buffered", say=say) for mode in sorted(modes)
         }
 
     def keeping(self, endpoint: str) -> Keeping:
@@ -54,7 +54,7 @@ class PredictionLogs:
         )
 
     def close(self, within_s: float) -> bool:
-        """Log what was given so far, and close all writers. Return False if one of them takes longer than `within_s`
-        seconds. It blocks the event loop: call it at the end."""
+        """Log what was given so far, and close all writers. Return whether all is on disk; if not, say why. Each writer
+        takes at most `within_s` seconds and blocks the event loop: call it at the end."""
         closed = [log.close(within_s) for log in self._logs.values()]  # all of them, even if one takes too long
         return all(closed)

@@ -220,8 +220,7 @@ class _Serving:
         finally:
             self._ends.set()
             await endpoints.end()
-            if not logs.close(CLOSE_S):
-                self._say(f"the prediction log didn't close within {CLOSE_S:g} s; the next server seals what it has")
+            logs.close(CLOSE_S)
 
     async def _loaded(self, endpoints: Endpoints) -> None:
         """Wait until all endpoints can answer, but not for ever. Meanwhile the other web workers take the requests,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from headrace.errors import LogError
@@ -15,16 +15,18 @@ from headrace.serve.predictions.writer import Settled
 
 class AwaitedLog:
     """A writer of the prediction log, for one event loop. Once answers are in the log, they are on disk; if the writer
-    `is_buffered`, within a second.
+    `is_buffered`, about a second later. When the log begins to fail, `say` is called in the writer's thread.
 
     Raises:
         LogError: the log's folder can't be made.
     """
 
-    def __init__(self, log: PredictionLog, *, is_buffered: bool = False) -> None:
+    def __init__(
+        self, log: PredictionLog, *, is_buffered: bool = False, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._log = log
-        self._writer = log.writer(self._settled, is_buffered=is_buffered)
+        self._writer = log.writer(self._settled, is_buffered=is_buffered, say=say)
 
     async def keep(self, answered: Answered) -> PredictionId:
         """Log the answers to a request, and return the id of the first one once they are in the log.
@@ -47,8 +49,8 @@ class AwaitedLog:
         await kept
 
     def close(self, within_s: float) -> bool:
-        """Log the answers that were given so far, and close the segment. Return False if this takes longer than
-        `within_s` seconds. This blocks the event loop, so call it only at the end."""
+        """Log the answers that were given so far, and close the segment. Return whether all is on disk; if not, say
+        why. This takes at most `within_s` seconds and blocks the event loop, so call it only at the end."""
         is_closed = self._writer.close(within_s)
         self._log.close()
         return is_closed

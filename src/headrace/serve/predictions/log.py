@@ -27,9 +27,15 @@ class PredictionLog:
         self._folder = folder
         self._locks: list[int] = []
 
-    def writer(self, settled: Callable[[Sequence[Settled]], None], *, is_buffered: bool = False) -> Writer:
-        """Return a new writer for this process. `settled` is called in the writer's thread. See `Writer` for this, and
-        for `is_buffered`.
+    def writer(
+        self,
+        settled: Callable[[Sequence[Settled]], None],
+        *,
+        is_buffered: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Writer:
+        """Return a new writer for this process. `settled` and `say` are called in the writer's thread. See `Writer` for
+        them, and for `is_buffered`.
 
         Raises:
             LogError: the folder can't be made.
@@ -45,7 +51,7 @@ class PredictionLog:
                 f"the prediction log `{self._folder}` can't be used: {error.strerror}",
                 hint="check the folder's rights and the free space of its disk",
             ) from error
-        return Writer(folder, name, settled, is_buffered=is_buffered)
+        return Writer(folder, name, settled, is_buffered=is_buffered, say=say)
 
     def closed(self) -> Iterator[Path]:
         """Yield the segments that no writer writes to any more: closed segments, and all segments of writers that have

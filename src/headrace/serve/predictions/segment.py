@@ -11,10 +11,13 @@ stays readable. See https://sqlite.org/pragma.html#pragma_synchronous.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
+import struct
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +34,12 @@ NO_END = (1 << 63) - 1
 """An offset that is larger than that of any prediction."""
 SALTS = 1 << 63
 """A salt is stored minus this number, because SQLite's integers are signed."""
+
+_FULL_SYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+"""The command that syncs a file on macOS. `fsync` leaves the bytes in the disk's own cache there. None elsewhere."""
+_OFD_LOCK: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+_SHARED = 0x40000002, 510
+"""The bytes of a file that SQLite locks (https://sqlite.org/src/file/src/os.h): the first, and how many."""
 
 _SCHEMA = f"""
 CREATE TABLE about (writer TEXT NOT NULL, segment INTEGER NOT NULL, begun REAL NOT NULL);
@@ -85,6 +94,7 @@ class Segment:
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA fullfsync=ON")  # for macOS, see `_FULL_SYNC`
             db.execute("BEGIN")
             for statement in filter(str.strip, _SCHEMA.split(";\n")):
                 db.execute(statement)
@@ -105,7 +115,7 @@ class Segment:
 
         Raises:
             LogError: the batch can't be written, and it isn't known which entries are on disk. Nothing more may be
-                appended to this file, since a sync that failed can't be tried again.
+                appended to this file, since a sync that failed can't be tried again: call `abandon`.
         """
         offsets, rows, told, end = [], [], [], self.end
         for each in batch:
@@ -137,7 +147,7 @@ class Segment:
         """
         assert self._changes is not None, "only a buffered segment is synced apart"
         try:
-            os.fdatasync(self._changes)  # what is in the file itself was synced by the checkpoint that put it there
+            _sync(self._changes)  # what is in the file itself was synced by the checkpoint that put it there
         except OSError as error:
             raise _trouble(self.path, error) from error
 
@@ -145,15 +155,27 @@ class Segment:
         """Close the file, so that nothing more is appended. Return whether the file itself contains everything that was
         appended. If it doesn't, some entries are in SQLite's log of changes (the file `-wal`), so the file must keep
         its name."""
-        is_whole = False
-        with suppress(sqlite3.Error):  # the disk is full, say
+        try:
             busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            is_whole = not busy  # busy: somebody reads the log of changes
+        except sqlite3.Error:  # the disk is full, say
+            self.abandon()
+            return False
+        self._end()
+        return not busy  # busy: somebody reads the log of changes
+
+    def abandon(self) -> None:
+        """Close the file as it is, after something failed. SQLite would sync its log of changes again and copy changes
+        from there without a look, but after a failed sync it isn't known which of them are on the disk. Who opens the
+        file next looks at each change, and takes those that are whole."""
+        with _unchanged(self._db, self.path):
+            self._end()
+
+    def _end(self) -> None:
         with suppress(sqlite3.Error):
             self._db.close()
         if self._changes is not None:
-            os.close(self._changes)
-        return is_whole
+            with suppress(OSError):
+                os.close(self._changes)
 
 
 class Contents(NamedTuple):
@@ -214,6 +236,28 @@ def _logged(rows: sqlite3.Cursor) -> Iterator[Logged]:
 def _feedback(rows: sqlite3.Cursor) -> Iterator[Feedback]:
     for at, endpoint, source, labels in rows:
         yield Feedback(endpoint=endpoint, source=source, at=at, labels=_decode_labels(labels))
+
+
+def _sync(descriptor: int) -> None:
+    if _FULL_SYNC is None:
+        os.fsync(descriptor)
+    else:
+        fcntl.fcntl(descriptor, _FULL_SYNC)
+
+
+@contextmanager
+def _unchanged(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Let the caller close a file so that SQLite doesn't copy the log of changes into it. Python 3.11 has no setting
+    for this. There, SQLite is told by a lock that somebody else uses the file, if the system has such locks."""
+    with ExitStack() as held:
+        with suppress(sqlite3.Error, OSError):
+            if sys.version_info >= (3, 12):
+                db.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+            elif _OFD_LOCK is not None:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                held.callback(os.close, descriptor)
+                fcntl.fcntl(descriptor, _OFD_LOCK, struct.pack("hhqqi", fcntl.F_RDLCK, os.SEEK_SET, *_SHARED, 0))
+        yield
 
 
 def _trouble(path: Path, why: object) -> LogError:

@@ -26,6 +26,10 @@ SYNC_S = 1.0
 """How often a buffered segment is synced, in seconds. A loss of power loses what was logged since the last sync."""
 MOST_AT_ONCE = 1_000
 """The most entries that are logged with one sync. An entry has the answers to one request, or its feedback."""
+MOST_WAITING_BYTES = 64 << 20
+"""About how much memory the entries may need that wait for the disk. Further entries are refused."""
+_BYTES_OF_ENTRY = 1_000
+"""About how much memory an entry needs while it waits, without its rows and answers."""
 _BYTES_OF_LABEL = 64
 """About how many bytes a label and its id have, without the characters of a text."""
 
@@ -52,6 +56,9 @@ class Writer:
     If the writer `is_buffered`, batches aren't synced: `settled` is called when a batch is written. All batches are
     synced together every `sync_s` seconds. Entries that come during this sync wait for it. So if the disk is slow, the
     log becomes slow, but a loss of power doesn't lose more. If a sync fails, the next batch gets the error.
+
+    When the log begins to fail, `say` is called with a line of text in the writer's thread: the next batch may never
+    come, or nobody may look at its result.
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class Writer:
         most_bytes: int = MOST_BYTES,
         is_buffered: bool = False,
         sync_s: float = SYNC_S,
+        most_waiting_bytes: int = MOST_WAITING_BYTES,
+        say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
@@ -73,6 +82,8 @@ class Writer:
         self._most_bytes = most_bytes
         self._is_buffered = is_buffered
         self._sync_s = sync_s
+        self._most_waiting_bytes = most_waiting_bytes
+        self._say = say
         self._clock = clock
         self._queue: SimpleQueue[tuple[Answered | Feedback, Any] | None] = SimpleQueue()
         self._segment: Segment | None = None
@@ -81,38 +92,68 @@ class Writer:
         self._bytes = 0
         self._unsynced_since: float | None = None
         self._failed: LogError | None = None
+        self._is_failing = False
+        self._ends = False
+        self._given_bytes = self._settled_bytes = 0
         self._thread = Thread(target=self._work, name="headrace-prediction-log", daemon=True)
         self._thread.start()
 
     def log(self, entry: Answered | Feedback, token: Any) -> None:
         """Log the answers to a request, or the feedback in it, without waiting. `settled` gets the result later,
-        together with `token`."""
+        together with `token`. Only one thread may call this.
+
+        Raises:
+            LogError: too many entries wait for the disk.
+        """
+        if self._given_bytes - self._settled_bytes >= self._most_waiting_bytes:
+            most = f"{self._most_waiting_bytes:,} bytes"
+            raise LogError(
+                f"the prediction log `{self._folder}` can't keep up: {most} wait for its disk",
+                hint="look whether the disk hangs or is overloaded",
+            )
+        self._given_bytes += _size(entry) + _BYTES_OF_ENTRY
         self._queue.put((entry, token))
 
     def close(self, within_s: float) -> bool:
-        """Log all entries that were given so far, close the segment and end the thread. Return False if this takes
-        longer than `within_s` seconds: then the disk hangs, and the thread ends only when the process ends."""
+        """Log all entries that were given so far, close the segment and end the thread. Return whether all that was
+        logged is on disk; if not, say why. If closing takes longer than `within_s` seconds, the disk hangs: then return
+        False, and the thread ends only when the process ends."""
         self._queue.put(None)
         self._thread.join(within_s)
-        return not self._thread.is_alive()
+        if self._thread.is_alive():
+            self._say(f"the prediction log didn't close within {within_s:g} s; the next server seals what it has")
+            return False
+        return self._failed is None
 
     def _work(self) -> None:
-        ends = False
-        while not ends:
+        while not self._ends:
             try:
-                batch = [self._queue.get(timeout=self._rest_s())]
-            except Empty:
-                self._leave() if self._unsynced_since is None else self._sync()
-                continue
-            while batch[-1] is not None and len(batch) < MOST_AT_ONCE and not self._queue.empty():
-                batch.append(self._queue.get())
-            ends = batch[-1] is None
-            asked = [each for each in batch if each is not None]
-            if asked:
-                self._settled(self._written([entry for entry, _ in asked], [token for _, token in asked]))
-                if self._is_sync_due():
-                    self._sync()
-        self._leave()
+                self._turn()
+            except Exception as error:  # noqa: BLE001  an ended thread would let all wait who come later
+                self._fail(error)
+        try:
+            self._leave()
+        except Exception as error:  # noqa: BLE001  as above
+            self._fail(error)
+
+    def _turn(self) -> None:
+        """Log what has come, or wait until something comes or the present segment must be synced or closed."""
+        try:
+            batch = [self._queue.get(timeout=self._rest_s())]
+        except Empty:
+            self._leave() if self._unsynced_since is None else self._sync()
+            return
+        while batch[-1] is not None and len(batch) < MOST_AT_ONCE and not self._queue.empty():
+            batch.append(self._queue.get())
+        self._ends = batch[-1] is None
+        asked = [each for each in batch if each is not None]
+        if asked:
+            entries = [entry for entry, _ in asked]
+            settled = self._written(entries, [token for _, token in asked])
+            self._settled_bytes += sum(map(_size, entries)) + len(entries) * _BYTES_OF_ENTRY
+            self._settled(settled)
+            if self._is_sync_due():
+                self._sync()
 
     def _rest_s(self) -> float | None:
         """Return how many seconds the present segment may stay open, or unsynced; None if no segment is open."""
@@ -132,9 +173,25 @@ class Writer:
         self._unsynced_since = None
         try:
             self._segment.sync()
-        except LogError as error:
-            self._failed = error
-            self._abandon()
+        except Exception as error:  # noqa: BLE001  whatever it is, it isn't sure that the segment is on disk
+            self._fail(error)
+        else:
+            self._is_failing = False
+
+    def _fail(self, error: Exception) -> None:
+        """Leave the present segment as it is, and keep the error for the next batch."""
+        self._failed = self._told(error)
+        self._abandon()
+
+    def _told(self, error: Exception) -> LogError:
+        """Return an error as `settled` gets it. Say it if the log only now begins to fail."""
+        told = error if isinstance(error, LogError) else LogError(f"an answer can't be logged: {error!r}")
+        if not self._is_failing:
+            self._is_failing = True
+            lost = f"; about the last {self._sync_s:g} s of it may be lost" if self._is_buffered else ""
+            with suppress(OSError, ValueError):  # nobody reads the output any more
+                self._say(f"the prediction log fails{lost}: {told.message}")
+        return told
 
     def _written(self, batch: Sequence[Answered | Feedback], tokens: Sequence[Any]) -> list[Settled]:
         try:
@@ -144,8 +201,9 @@ class Writer:
                 self._unsynced_since = self._clock()
         except Exception as error:  # noqa: BLE001  whatever it is: who waits must hear of it, and the next batch be logged
             self._abandon()
-            told = error if isinstance(error, LogError) else LogError(f"an answer can't be logged: {error!r}")
+            told = self._told(error)
             return [Settled(token, told) for token in tokens]
+        self._is_failing = self._is_failing and self._is_buffered  # a buffered log works only once a sync does
         self._bytes += sum(map(_size, batch))
         return [
             Settled(
@@ -158,11 +216,11 @@ class Writer:
     def _open(self) -> Segment:
         """Return the segment to write to: a new one, if the present one is old or large."""
         now = self._clock()
+        if self._segment is not None and (now - self._begun >= self._most_s or self._bytes >= self._most_bytes):
+            self._leave()
         if self._failed is not None:
             failed, self._failed = self._failed, None
             raise failed
-        if self._segment is not None and (now - self._begun >= self._most_s or self._bytes >= self._most_bytes):
-            self._leave()
         if self._segment is None:
             self._number += 1
             self._segment = Segment.begin(
@@ -182,12 +240,12 @@ class Writer:
                     segment.path.rename(segment.path.with_suffix(CLOSED))
 
     def _abandon(self) -> None:
-        """Close a segment that couldn't be written to, under its name. It is sealed later, with the entries that are on
+        """Leave a segment that couldn't be written to, under its name. It is sealed later, with the entries that are on
         disk."""
         self._unsynced_since = None
         if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+            segment, self._segment = self._segment, None
+            segment.abandon()
 
 
 def _size(entry: Answered | Feedback) -> int:

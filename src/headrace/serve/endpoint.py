@@ -112,10 +112,10 @@ class LiveEndpoint:
             ModelBusy, ModelSlow, ModelGone: the model can't answer now.
             LogError: the answers can't be logged.
         """
-        began, route, salt = time.perf_counter(), self._routed(), secrets.randbits(64)
+        began, route, unlogged = time.perf_counter(), self._routed(), self._keeper.why_not()
         shares = self._shares(route, request, Body(request.body))
-        kept = await self._kept(request, shares, await self._outcomes(shares), began, salt)
-        self._mirror_all(route, request, shares, salt)
+        kept = await self._kept(request, shares, await self._outcomes(shares), began, unlogged)
+        self._mirror_all(route, request, shares, unlogged)
         return _predicted(kept)
 
     async def predict_stream(self, request: Asked) -> PredictedStream:
@@ -141,7 +141,7 @@ class LiveEndpoint:
                 for share, outcome in zip(shares, outcomes, strict=True)
             ]
             answers = await asyncio.to_thread(joined, parts)  # before they are logged: what can't be joined isn't kept
-            kept = await self._kept(request, shares, outcomes, began, secrets.randbits(64))
+            kept = await self._kept(request, shares, outcomes, began, self._keeper.why_not())
         return PredictedStream(
             await asyncio.to_thread(with_ids, answers, _ids(kept)),
             ", ".join(dict.fromkeys(part.variant for part in parts)),
@@ -156,13 +156,13 @@ class LiveEndpoint:
             VersionUnknown: the version has no share of the requests.
             RowsRefused: the model's answers can't be tensors.
         """
-        began, route, salt = time.perf_counter(), self._routed(), secrets.randbits(64)
+        began, route, unlogged = time.perf_counter(), self._routed(), self._keeper.why_not()
         shares = self._shares(route, request, Tensors(inquiry.inputs), version)
         outcomes = await self._outcomes(shares)
         whole = joined_columns([outcome.columns for outcome in outcomes], [share.places for share in shares])
         outputs = outputs_of(whole, shares[0].running.gives, inquiry.wanted)
-        kept = await self._kept(request, shares, outcomes, began, salt)
-        self._mirror_all(route, request, shares, salt)
+        kept = await self._kept(request, shares, outcomes, began, unlogged)
+        self._mirror_all(route, request, shares, unlogged)
         ids = _ids(kept) or [""] * sum(share.rows.count for share in shares)
         variants = {(each.variant, each.running.version.rpartition(":")[2]) for each in shares}
         return Inferred(outputs, ids, *(variants.pop() if len(variants) == 1 else (None, None)))
@@ -276,13 +276,15 @@ class LiveEndpoint:
             return await _together([share.ask(self._answer_s) for share in shares])
 
     async def _kept(
-        self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float, salt: int
+        self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float, unlogged: str
     ) -> list[_Kept]:
-        """Log the answers of the variants, and return the answers with their ids, as far as they are logged."""
-        if why := self._keeper.why_not(salt):
+        """Log the answers of the variants, and return the answers with their ids, as far as they are logged. `unlogged`
+        is why they aren't to be logged; empty if they are."""
+        if unlogged:
             for share in shares:
-                self._keeper.leave(share.variant, share.running.version, share.rows.count, why)
+                self._keeper.leave(share.variant, share.running.version, share.rows.count, unlogged)
             return [_Kept(share, outcome, None) for share, outcome in zip(shares, outcomes, strict=True)]
+        salt = secrets.randbits(64)  # a shadow's copy gets another: who has a request's ids can't guess the copy's
         answered = [
             _answered(self.name, share, self.redaction, request, outcome, began, salt)
             for share, outcome in zip(shares, outcomes, strict=True)
@@ -298,25 +300,25 @@ class LiveEndpoint:
         running = self._running.get(variant.version)
         return running if running is not None and running.model.is_alive else None
 
-    def _mirror_all(self, route: Route, request: Asked, shares: Sequence[_Share], salt: int) -> None:
+    def _mirror_all(self, route: Route, request: Asked, shares: Sequence[_Share], unlogged: str) -> None:
         if route.shadow is not None:
             for share in shares:
-                self._mirror(route.shadow, request, share.rows, salt)
+                self._mirror(route.shadow, request, share.rows, unlogged)
 
-    def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart, salt: int) -> None:
+    def _mirror(self, version: int, request: Asked, rows: Rows | StreamPart, unlogged: str) -> None:
         running = self._running.get(version)
         if running is None or not running.model.is_alive or len(self._mirrors) >= MOST_MIRRORED:
             self._metrics.add(MIRRORS, self.name, "dropped")
             return
-        mirror = asyncio.ensure_future(self._shadowed(request, _Share(SHADOW, running, None, rows), salt))
+        mirror = asyncio.ensure_future(self._shadowed(request, _Share(SHADOW, running, None, rows), unlogged))
         self._mirrors.add(mirror)
         mirror.add_done_callback(self._mirrors.discard)
 
-    async def _shadowed(self, request: Asked, share: _Share, salt: int) -> None:
+    async def _shadowed(self, request: Asked, share: _Share, unlogged: str) -> None:
         """Let the shadow answer a copy of a request, and log its answers. If it fails, this is only counted."""
         try:
             began = time.perf_counter()
-            await self._kept(request, [share], await self._outcomes([share]), began, salt)
+            await self._kept(request, [share], await self._outcomes([share]), began, unlogged)
         except HeadraceError:
             self._metrics.add(MIRRORS, self.name, "failed")
         else:

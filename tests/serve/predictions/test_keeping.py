@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pyarrow as pa
@@ -10,12 +11,14 @@ import pytest
 from headrace.errors import LogError
 from headrace.models.streams import stream_of, table_in
 from headrace.serve.app import Asked
-from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TOLD, UNLOGGED
-from headrace.serve.predictions.feedback import LabelsRefused
-from headrace.serve.predictions.keeping import Keeping, NothingKept
+from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, TOLD, UNLOGGED, Metrics
+from headrace.serve.predictions.feedback import Feedback, LabelsRefused
+from headrace.serve.predictions.keeping import Keeper, Keeping, NothingKept
+from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.refusals import answer_to
 from headrace.spec.endpoint import sole
 from tests.serve import test_inference
+from tests.serve.predictions import samples
 from tests.serve.site import serving
 from tests.serve.test_live import LABELS, Bed, records_of, run
 
@@ -84,6 +87,38 @@ def test_answers_leave_without_ids_while_the_log_fails_if_the_endpoint_may_do_so
     run(test)
 
 
+class Hanging:
+    """A log whose disk hangs."""
+
+    async def keep(self, answered: Answered) -> PredictionId:
+        del answered
+        return await asyncio.get_running_loop().create_future()
+
+    async def keep_feedback(self, feedback: Feedback) -> None:
+        del feedback
+        await asyncio.get_running_loop().create_future()
+
+
+def test_a_log_that_hangs_is_one_that_fails() -> None:
+    async def test() -> None:
+        said = list[str]()
+        refuses, answers = (
+            Keeper("delays", Keeping(Hanging(), answers_unlogged=each), Metrics(), said.append, within_s=0.02)
+            for each in (False, True)
+        )
+        for awaited in (refuses.keep(samples.answered()), refuses.keep_feedback(samples.feedback())):
+            with pytest.raises(LogError, match=r"didn't take a request of endpoint `delays` within 0\.02 s"):
+                await awaited
+        assert await answers.keep(samples.answered()) is None
+        assert [each.partition(":")[0] for each in said] == [
+            "endpoint `delays` refuses requests, since its predictions can't be logged",
+            "endpoint `delays` answers, but its predictions can't be logged",
+        ]
+        assert all("within 0.02 s" in each for each in said)
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
 def answered(bed: Bed) -> float:
     """Return how many copies of requests a shadow has answered."""
     return bed.metrics.reading().numbers[MIRRORS.name].get(("delays", "answered"), 0)
@@ -99,13 +134,11 @@ def test_a_sample_of_the_requests_is_kept_each_with_its_copy_for_the_shadow() ->
         for number in range(400):
             ids.append((await bed.ask()).ids)
             await bed.until(lambda seen=number: answered(bed) > seen)  # type: ignore[misc]
-        salts = {
-            each: [kept.salt for kept in bed.log.kept if kept.variant == each] for each in ("production", "shadow")
-        }
-        assert 57 <= len(salts["production"]) <= 143, "a quarter, or 5 standard deviations more or less"
-        assert salts["shadow"] == salts["production"]
-        assert len([each for each in ids if each is not None]) == len(salts["production"])
-        left = 2 * 400 - 2 * len(salts["production"])
+        logged = len([each for each in ids if each is not None])
+        assert 57 <= logged <= 143, "a quarter, or 5 standard deviations more or less"
+        assert [each.variant for each in bed.log.kept] == ["production", "shadow"] * logged
+        assert len({each.salt for each in bed.log.kept}) == 2 * logged, "from an id, nobody can guess that of the copy"
+        left = 2 * 400 - 2 * logged
         assert bed.metrics.reading().numbers[UNLOGGED.name] == {("delays", "sample"): 2 * left}
 
     run(test)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 from headrace.errors import LogError, RefusedError
 from headrace.serve.metrics import LOG, PREDICTIONS, TOLD, UNLOGGED, Metrics
@@ -12,9 +14,11 @@ from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.predictions.redaction import NO_REDACTION, Redaction
 
-SALTS = 1 << 64
-"""How many salts there are."""
+LOG_S = 5.0
+"""How long a request waits for the log, in seconds. Together with `endpoint.ANSWER_S`, this is less than the limit for
+a request (`Limits.request_s`), so that a disk that hangs is treated like one that fails."""
 
+T = TypeVar("T")
 Say = Callable[[str], None]
 
 
@@ -48,22 +52,24 @@ class Keeping(NamedTuple):
 class Keeper:
     """Logs the predictions of an endpoint, and counts them. All methods are called in one event loop.
 
-    If requests are answered while the log fails, `say` is called with a line of text when it begins to fail.
+    When the log begins to fail, `say` is called with a line of text. A log that takes longer than `within_s` seconds
+    fails, too.
     """
 
-    def __init__(self, endpoint: str, keeping: Keeping, metrics: Metrics, say: Say) -> None:
+    def __init__(self, endpoint: str, keeping: Keeping, metrics: Metrics, say: Say, *, within_s: float = LOG_S) -> None:
         self._endpoint = endpoint
         self._keeping = keeping
         self._metrics = metrics
         self._say = say
+        self._within_s = within_s
         self._fails = False
 
-    def why_not(self, salt: int) -> str:
-        """Return why the answers to a request aren't logged, as the label `why` of `UNLOGGED`; empty if they are. The
-        request's 64 random bits decide whether it is in the sample, so its copy for a shadow is if the request is."""
+    def why_not(self) -> str:
+        """Return why the answers to the next request aren't logged, as the label `why` of `UNLOGGED`; empty if they
+        are. Call it once for a request and its copy for a shadow: both are in the sample, or none of them."""
         if self._keeping.log is None:
             return "off"
-        return "" if salt < self._keeping.sample * SALTS else "sample"
+        return "" if random.random() < self._keeping.sample else "sample"  # never 1.0
 
     def leave(self, variant: str, version: str, count: int, why: str) -> None:
         """Count predictions that aren't logged."""
@@ -80,11 +86,11 @@ class Keeper:
         assert self._keeping.log is not None, "nothing is kept"
         began = time.perf_counter()
         try:
-            first = await self._keeping.log.keep(answered)
+            first = await self._in_time(self._keeping.log.keep(answered))
         except LogError as error:
+            self._tell(error)
             if not self._keeping.answers_unlogged:
                 raise
-            self._tell(error)
             self._metrics.add(UNLOGGED, self._endpoint, "failed", by=answered.count)
             first = None
         else:
@@ -105,10 +111,21 @@ class Keeper:
                 f"endpoint `{self._endpoint:.80}` logs no predictions, so labels for it are refused",
                 hint="labels of earlier predictions can be recorded by a pipeline, with `ingest.feedback`",
             )
-        await self._keeping.log.keep_feedback(feedback)
+        await self._in_time(self._keeping.log.keep_feedback(feedback))
         self._metrics.add(TOLD, self._endpoint, by=len(feedback.labels))
+
+    async def _in_time(self, logged: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await logged
+        except TimeoutError as error:
+            raise LogError(
+                f"the prediction log didn't take a request of endpoint `{self._endpoint}` within {self._within_s:g} s",
+                hint="look whether its disk hangs or is overloaded",
+            ) from error
 
     def _tell(self, error: LogError) -> None:
         if not self._fails:
             self._fails = True
-            self._say(f"endpoint `{self._endpoint}` answers, but its predictions can't be logged: {error.message}")
+            does = "answers, but" if self._keeping.answers_unlogged else "refuses requests, since"
+            self._say(f"endpoint `{self._endpoint}` {does} its predictions can't be logged: {error.message}")

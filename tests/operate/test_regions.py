@@ -63,6 +63,16 @@ def test_the_regions_of_one_run_are_found_without_a_search_among_all_blobs(
     assert absent.of_run("20260101-flow-0000") == set(), "the ledger doesn't have this run"
 
 
+def test_what_was_erased_is_read_through_the_lease(tmp_path: Path, ledger: Ledger, lease: RunLedger) -> None:
+    (gone,) = generations(blob("out"))
+    digest, _, nonce = gone.partition(".")
+    edit(ledger, "INSERT INTO erasures VALUES ('e1', 'rents', 'person', '', '', 0.0, 'me', 'she asked', '{}', NULL)")
+    edit(ledger, f"INSERT INTO erased VALUES ('{digest}', '{nonce}', 'e1', 'a table')")
+    absent = Absent(project(tmp_path / "elsewhere"), lease)  # whose own ledger is empty
+    assert (absent.erased(gone) or "").startswith("a table was erased on ")
+    assert absent.erased(f"{'ab' * 32}.n1") is None
+
+
 @pytest.fixture(params=["a bucket", "a folder"])
 def silent(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A project whose store doesn't answer."""

@@ -19,7 +19,16 @@ from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
-from headrace.ledger.records import ALIASES, VERSIONS, NoticeRecord, erased, has_erased
+from headrace.ledger.records import (
+    ALIASES,
+    ERASED,
+    ERASURES,
+    VERSIONS,
+    ErasureRecord,
+    NoticeRecord,
+    erased,
+    has_erased,
+)
 from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
 from headrace.spec.artifact import blobs, decode_ref, gather, generations
@@ -234,6 +243,18 @@ class RunLedger:
             row = db.execute(db.sql.RUN_BY_ID, (run,)).fetchone()
             return set() if row is None else names.regions_of(db, row[0])
 
+    def erasure_of(self, generation: str) -> tuple[str, ErasureRecord] | None:
+        """Return what an erased generation (`DIGEST.NONCE`) was, and the erasure that erased it. Return None if none
+        did."""
+        digest, _, nonce = generation.partition(".")
+        db = self._db
+        with db.troubles():
+            db.end_reading()
+            for row in ERASED.read(db.execute(db.sql.ERASED_ROW, (digest, nonce))):
+                for erasure in ERASURES.read(db.execute(db.sql.ERASURE_ROW, (row.erasure,))):
+                    return row.what, erasure
+        return None
+
     def inbox(self) -> Sequence[Signal]:
         """Return the signals that haven't become events yet, oldest first.
 
@@ -246,7 +267,10 @@ class RunLedger:
         db = self._db
         with db.troubles():
             db.end_reading()
-            self._renew()
+            try:
+                self._lease.renew()
+            except Unmet:
+                raise _lost(self.run) from None
             rows = db.execute(db.sql.INBOX, (self._number,)).fetchall()
         return [Signal(id=id, kind=kind, by=by, body=body, at=at) for id, kind, by, body, at in rows]
 
@@ -280,12 +304,6 @@ class RunLedger:
         self._lease.check()
         if self._number is not None:
             self._db.require(self._db.sql.HELD, (self._number, self.epoch))
-
-    def _renew(self) -> None:
-        try:
-            self._lease.renew()
-        except Unmet:
-            raise _lost(self.run) from None
 
     def _check_is_there(self) -> None:
         """Raise if the ledger's file was removed: writes to a removed file that is still open would be lost."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from headrace.errors import StoreError
 from headrace.ledger.run_ledger import RunLedger
 from headrace.project.project import Project
-from headrace.project.state import absent_regions, open_store, reading_store, views
+from headrace.project.state import absent_regions, open_store, reading_store
 from headrace.run.driver.regions import Elsewhere
 from headrace.spec.bundle import Bundle
 from headrace.spec.fleet import Pool
@@ -63,8 +63,7 @@ class Absent:
     def erased(self, generation: str) -> str | None:
         """If a generation was erased together with a person's data, return what it was, and when and why it was erased.
         Otherwise return None."""
-        with views(self._project) as ledger:
-            found = ledger.erasure_of(generation)
+        found = self._lease.erasure_of(generation)
         if found is None:
             return None
         what, erasure = found

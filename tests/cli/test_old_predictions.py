@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.upkeep.upkeep import Keep, collect
 from headrace.project import project
 from headrace.serve.predictions.log import PredictionLog
 from tests.cli.conftest import Shell
@@ -126,10 +127,20 @@ def test_a_segment_whose_sealer_was_killed_is_not_sealed_again_once_its_part_is_
         killed.setattr(PredictionLog, "drop", lambda *_: None)  # after the part is recorded, and before this
         seal(1, days=100)
         seal(2, days=1)
-    assert shell("gc", "--json").json["logs"][0]["parts"] == 1
+        (forgotten,) = collect(project.load(), Keep(), dry_run=False).logs
+    assert forgotten.parts == 1
     assert seal_predictions(project.load()) > 0
     assert shown(shell) == [2]
     assert watched(shell, "run", "watch") == [2]
+
+
+def test_predictions_that_no_server_has_sealed_are_forgotten_too(shell: Shell) -> None:
+    for number, days in ((1, 200.0), (2, 1.0)):
+        log(replace(answered(number), at=time.time() - days * DAY_S))
+    assert shell("gc", "--dry-run", "--json").json["logs"] == []
+    assert shown(shell) == [1, 2]
+    assert shell("gc").code == 0
+    assert shown(shell) == [2]
 
 
 TELLS = """

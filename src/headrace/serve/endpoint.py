@@ -1,5 +1,5 @@
 """An endpoint that answers requests: its route chooses a version of its model, the version's process answers, and the
-answers are logged before they are sent."""
+answers are logged before they are sent, as the endpoint's settings say."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ import click
 
 from headrace.cli import options
 from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.errors import HeadraceError
+from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.upkeep.upkeep import Collected, collect, kept
 from headrace.project import project
 from headrace.report.measures import bytes_text, count_text, seconds_text
@@ -40,7 +42,8 @@ def command(
 ) -> int:
     """Deletes blobs that no run needs and that are more than an hour old. Runs are forgotten only if one of the
     `--keep` options, or `[gc]` in headrace.toml, says so. With several rules, a run is kept if any of them keeps it.
-    Predictions are forgotten only if the setting `keep` of their endpoint says so.
+    Predictions are forgotten only if the setting `keep` of their endpoint says so. In this case, those that lie on this
+    host are first moved into the store, unless a server still writes them.
     """
     loaded = project.load(overlay=config)
     rules = kept(
@@ -50,12 +53,28 @@ def command(
         keep_s=None if keep is None else seconds(keep, name="--keep"),
         everything=keep_all,
     )
+    unsealed = None if dry_run else _seal(loaded)
     collected = collect(loaded, rules, dry_run=dry_run)
     if as_json:
         say_json(collected)
     else:
         _say(collected)
+    if unsealed is not None:
+        raise unsealed
     return 0
+
+
+def _seal(loaded: project.Project) -> HeadraceError | None:
+    """Seal the predictions of this host if some are kept only for a time, since gc sees only sealed ones. Return the
+    error if that fails: then the caller collects first, which may help if the disk is full."""
+    config = loaded.config
+    if all(each.keep is None for each in (config.serve, *map(config.of_endpoint, config.endpoint))):
+        return None
+    try:
+        seal_predictions(loaded)
+    except HeadraceError as error:
+        return error
+    return None
 
 
 def _say(collected: Collected) -> None:

@@ -52,8 +52,8 @@ def command(
     """Serves these endpoints, or all endpoints, including those that are made later. Each version of a model answers in
     its own process, which can't read the project's folder and has no network. `headrace promote`, `route`, `rollback`
     and `retire` take effect within a second or, if a version must be loaded first, when it is loaded. No request fails
-    because of them, as long as both versions take the same columns. Each answer is in the prediction log
-    (`headrace predictions`) before it is sent.
+    because of them, as long as both versions take the same columns. By default, each answer is in the prediction log
+    (`headrace predictions`) before it is sent; settings of an endpoint can change this.
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
     takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`.

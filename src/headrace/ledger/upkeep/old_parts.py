@@ -44,7 +44,8 @@ class OldLog(Struct, frozen=True, kw_only=True):
 
 
 class OldParts(Struct, frozen=True, kw_only=True):
-    """What was forgotten of all logs, and the encoded tables that the forgotten parts named."""
+    """What was forgotten of all logs, and the encoded tables that the forgotten parts named, without those that other
+    parts still name."""
 
     logs: tuple[OldLog, ...] = ()
     outs: frozenset[bytes] = frozenset()
@@ -69,7 +70,8 @@ def forget(db: Database, rules: LogRules, now: float, *, dry_run: bool) -> OldPa
                     parts=len(predictions) + len(labels),
                 )
             )
-            outs |= {part.out for part in (*predictions, *labels)}
+            newer = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (endpoint, now - keep_s)))
+            outs |= {part.out for part in (*predictions, *labels)} - {part.out for part in newer}
     return OldParts(logs=tuple(logs), outs=frozenset(outs))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -310,6 +311,41 @@ def test_what_a_buffered_writer_syncs_is_the_log_of_changes_with_all_that_was_to
     assert first == second == "000000001.db-wal"
     assert first_size > 100_000
     assert second_size > 200_000
+
+
+TELLS_THREE = """
+import os, sys
+from pathlib import Path
+from headrace.serve.predictions.log import PredictionLog
+from tests.serve.predictions.samples import answered
+
+log = PredictionLog(Path(sys.argv[1]))
+writer = log.writer(lambda settled: [os.write(1, b"told") for _ in settled])
+for number in range(3):
+    writer.log(answered(number), number)
+assert writer.close(60.0)
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace isn't there")
+def test_an_answer_is_told_only_after_the_log_of_changes_was_synced(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync,write,pwrite64", "-e", "signal=none", "-o", str(trace)]
+    words = [*strace, sys.executable, "-c", TELLS_THREE, str(tmp_path / "log")]
+    done = subprocess.run(words, capture_output=True, check=False)
+    if b"ptrace" in done.stderr:
+        pytest.skip("processes can't be traced here")
+    assert (done.returncode, done.stdout) == (0, b"told" * 3), done.stderr
+    is_synced, told = False, 0
+    for line in trace.read_text().splitlines():
+        if "sync(" in line and ".db-wal>" in line:
+            is_synced = True
+        elif "write" in line and ".db-wal>" in line:
+            is_synced = False
+        elif '"told"' in line:
+            assert is_synced
+            told += 1
+    assert told == 3
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), AttributeError("no such function")])

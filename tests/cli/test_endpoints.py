@@ -85,7 +85,7 @@ def test_the_alias_production_moves_the_route_and_stays_as_long_as_the_endpoint(
     assert route(shell)["production"] == (2, 1.0)
     refused = shell("alias", "model:delays:2", "production", "--remove")
     assert refused.code == 4
-    assert "the alias `production` of `delays` can't be removed: the endpoint sends requests" in refused.err
+    assert "the alias `production` of `delays` can't be removed: endpoint `delays` sends requests" in refused.err
     assert shell("retire", "delays").out == "delays: retired\n"
     assert shell("alias", "model:delays:2", "production", "--remove").code == 0
 

@@ -123,11 +123,12 @@ def unpoint(db: Database, kind: RegistryKind, name: str, move: Move, nonce: str)
     """Remove an alias, and record the removal. The caller's transaction must hold the registry's lock.
 
     Raises:
-        RefusedError: the alias is `production`, and an endpoint sends its requests to this alias.
+        RefusedError: the alias is `production`, and the model has an endpoint, which sends requests to this version.
     """
     if kind == "model" and move.alias == MAIN and route_of(db, name) is not None:
         raise RefusedError(
-            f"the alias `{MAIN}` of `{name}` can't be removed: the endpoint sends requests to its version",
+            f"the alias `{MAIN}` of `{name}` can't be removed: endpoint `{name}` sends requests to the version that has"
+            " this alias",
             hint=f"point the alias at another version, or end the endpoint: `headrace retire {name}`",
         )
     values = {**asdict(move), "kind": kind, "name": name, "nonce": nonce}

@@ -219,8 +219,12 @@ def _check_answers(project: Project, endpoint: str, out: Ref, preparation: Ref |
 
 
 def _registered(project: Project, known: Version, serving: int | None) -> Registered:
-    """Return a version as it is now, with the warnings of its endpoint's move. `serving` is the version that was
-    `production` there before, or None if no endpoint was to be moved."""
+    """Return the version `known` as it is now.
+
+    `serving` is the version that was `production` of the model's endpoint before the change, or None if the change
+    couldn't move the endpoint's route. If `serving` is another version than `known`, the result has the warnings of the
+    route's last move.
+    """
     warnings: tuple[str, ...] = ()
     if serving not in (None, known.version):
         with suppress(LedgerError), read(project) as views:

@@ -75,10 +75,10 @@ class Piece(Struct, eq=False):
 
     `names` are used by the code itself, `outer` by its decorators and bases, `defaults` by its default arguments (the
     surrounding code evaluates decorators, bases and default arguments). `kept` are used by annotations that are always
-    part of the normal form. `signature` and `annotations` are used by annotations that are part of it only if some code
-    reads annotations. `words` are all names and attributes, and all strings that begin with two underscores. `late` are
-    those of the `imports` that run only when a function runs. `texts` are the strings that are passed to calls, since
-    they may contain names.
+    part of the normal form. `signature` are used by the annotations of the piece's own signature, and `annotations` by
+    all other annotations; such annotations are part of the normal form only if some code reads them. `words` are all
+    names and attributes, and all strings that begin with two underscores. `late` are those of the `imports` that run
+    only when a function runs. `texts` are the strings that are passed to calls, since they may contain names.
     """
 
     segments: list[str | Segment] = field(default_factory=list)

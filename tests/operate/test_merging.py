@@ -254,6 +254,23 @@ def test_a_person_is_in_no_file_whether_the_parts_are_merged_before_the_erasure_
     assert check(project, deep=True, repair=False).problems == ()
 
 
+def test_one_person_after_the_other_is_erased_from_a_merged_table_also_if_a_part_is_empty_by_then(
+    project: Project, tmp_path: Path
+) -> None:
+    seal(project, ["bob"] * 60, PEOPLE, [ANNA] * 60, ["dora"] * 60)
+    assert merge(project) == 4
+    for customer in ("bob", ANNA, "carol"):
+        assert of(project, customer).waits == ()
+        assert files_with(project.root, customer) == []
+        assert check(project, deep=True, repair=False).problems == ()
+    assert [row.count for row in rows_of(project)] == [0, 20, 0, 60]
+    assert customers(project) == ["dora"] * 80
+    export_ledger(project, tmp_path / "all.headrace", blobs=True, **NO_PROGRESS)
+    sweep(project)
+    assert customers(project) == ["dora"] * 80
+    assert merge(project) == 0
+
+
 def test_a_request_that_nobody_can_read_is_erased_from_a_merged_part_and_from_what_it_was_made_of(
     project: Project,
 ) -> None:

@@ -336,6 +336,17 @@ def changed(column: str, *first: Any) -> pa.Table:
     return TABLE.set_column(TABLE.schema.get_field_index(column), column, pa.array(values))
 
 
+@pytest.mark.parametrize(
+    "learn", [boost, partial(train.sklearn, LogisticRegression(), target="late", features=NUMBERS)]
+)
+def test_what_is_wrong_with_valid_alone_is_laid_to_valid(learn: Any) -> None:
+    with pytest.raises(DataError, match="`valid` is empty") as told:
+        learn(table=TABLE, valid=TABLE.slice(0, 0))
+    assert "prepare.split" in (told.value.hint or "")
+    with pytest.raises(DataError, match="in `valid`: 1 of 400 targets in `late` are missing"):
+        learn(table=TABLE, valid=changed("late", None))
+
+
 @pytest.mark.parametrize("learn", [boost, partial(train.sklearn, HistGradientBoostingClassifier(max_iter=2))])
 @pytest.mark.parametrize(
     ("first", "says"),

@@ -18,7 +18,7 @@ from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.tables.columns import listed, rows_at
 from headrace.stages.tables.sketch import Sketch, sketch
 from headrace.stages.train.callbacks import lightgbm as log_evaluation
-from headrace.stages.train.examples import Examples, check_classes, examples, there
+from headrace.stages.train.examples import Examples, check_classes, examples, in_valid, there
 from headrace.stages.train.signed import sign
 
 REPRODUCIBLE = {"seed": 0, "deterministic": True, "force_row_wise": True, "verbosity": -1}
@@ -145,8 +145,10 @@ def lightgbm(
     learned = _dataset(found, target, sizes)
     watched = [learned]
     if valid is not None:
-        valid, held_sizes = _grouped(with_missing_truths(valid), group)
-        held = _like(examples(valid, target, list(found.features), weight), found)
+        with in_valid(valid):
+            valid, held_sizes = _grouped(with_missing_truths(valid), group)
+            held = examples(valid, target, list(found.features), weight)
+        held = _like(held, found)
         watched = [_dataset(held, target, held_sizes, learned)]
     curves: dict[str, dict[str, list[float]]] = {}
     live = log_evaluation()

@@ -16,7 +16,7 @@ from headrace.errors import DataError, UsageError, sentence
 from headrace.models.hints import APPLIED, UNITS, are_numbers, to_numbers, to_whole
 from headrace.spec.report import Fact, Grid, Report
 from headrace.stages.tables.columns import listed
-from headrace.stages.train.examples import Examples, check_classes, examples
+from headrace.stages.train.examples import Examples, check_classes, examples, in_valid
 from headrace.stages.train.signed import sign
 
 MOST_NAMED = 5
@@ -102,7 +102,9 @@ def sklearn(
         log(name, value, step)
     scores = dict(_scores(model, found, "train", scoring))
     if valid is not None:
-        scores |= dict(_scores(model, examples(valid, target, list(found.features)), "valid", scoring))
+        with in_valid(valid):
+            held = examples(valid, target, list(found.features))
+        scores |= dict(_scores(model, held, "valid", scoring))
     for name, value in scores.items():
         log(name, value)
     sign(model, table, list(found.features))

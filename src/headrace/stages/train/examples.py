@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,23 @@ def examples(
         )
     weights = None if weight is None else _weights(table, weight)
     return Examples(table.select(list(chosen)).to_pandas(ignore_metadata=True), truth, weights)
+
+
+@contextmanager
+def in_valid(valid: pa.Table) -> Iterator[None]:
+    """Check that `valid` has rows, and make errors about its rows name it.
+
+    Raises:
+        DataError: `valid` has no rows, or the block has raised this error.
+    """
+    if not valid.num_rows:
+        raise DataError(
+            "`valid` is empty", hint="check the stage that makes it, such as `prepare.split`; or leave out `valid=`"
+        )
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"in `valid`: {error.message}", hint=error.hint) from error
 
 
 def _weights(table: pa.Table, name: str) -> Any:

@@ -30,6 +30,7 @@ SOME = 5
 """The most missing classes that are named."""
 MOVES = "the boundaries are shares of the rows, so as rows are added, rows of `test` move to `train`"
 NO_ROWS = "the table has no rows"
+EMPTIED = "the table is small, or options such as `until` put all its rows into other parts"
 UNTOLD = "no column tells the target by itself"
 LIMITS = (
     "Whether there are more near rows than by chance is a guess: a few copies among many close rows aren't found.",
@@ -179,7 +180,7 @@ def _verdict(leak: Leak, action: str, total: int) -> Verdict:
 
 
 def _parts_there(sizes: Numbers, wanted: Sequence[bool]) -> Iterator[Verdict]:
-    reason = "it has none: the table is small, or all its rows went to other parts" if sizes.sum() else NO_ROWS
+    reason = f"it has none: {EMPTIED}" if sizes.sum() else NO_ROWS
     for name, size, is_wanted in zip(PARTS, sizes.tolist(), wanted, strict=False):
         if not size:
             why = reason if is_wanted else "it should have none"

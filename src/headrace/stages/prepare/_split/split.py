@@ -35,7 +35,7 @@ from headrace.stages.prepare._split.parts import (
     instant,
     instants,
 )
-from headrace.stages.prepare._split.report import MOVES, NO_ROWS, SOME, lacks, leak_table, report_of, written
+from headrace.stages.prepare._split.report import EMPTIED, MOVES, NO_ROWS, SOME, lacks, leak_table, report_of, written
 from headrace.stages.prepare._split.roles import Roles
 from headrace.stages.tables.columns import columns, distinct, listed, rows_where
 
@@ -172,7 +172,7 @@ def split(
         warn(f"{MOVES}: `{offered}` keeps today's boundaries")
     empty = [f"`{name}`" for number, name in enumerate(PARTS) if wanted[number] and not (parts == number).any()]
     if empty:
-        reason = "the table is small, or all its rows went to other parts" if len(table) else NO_ROWS
+        reason = EMPTIED if len(table) else NO_ROWS
         warn(f"{' and '.join(empty)} got no row: {reason}")
     if target is not None:
         _warn_of_target(table, parts, by, target, roles, hints)

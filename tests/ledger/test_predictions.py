@@ -7,16 +7,14 @@ from contextlib import closing
 
 from msgspec.structs import replace
 
-from headrace.ledger import parts
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.predictions import record
 from headrace.ledger.records import PredictionPartRecord
 from headrace.ledger.standing import intents
 from headrace.ledger.standing.tables import BY_TABLE
-from headrace.ledger.upkeep import daily_parts, old_parts
-from headrace.ledger.upkeep.gc import LEFT
+from headrace.ledger.upkeep import old_parts
 from headrace.spec.artifact import Ref, decode_ref
-from headrace.spec.endpoint import Part, shared
+from headrace.spec.endpoint import Part
 from headrace.spec.intent import Tell, numbered
 from tests.ledger.samples import digest, open_ledger
 
@@ -147,48 +145,3 @@ def test_many_processes_that_seal_at_the_same_time_leave_no_number_out(address: 
         assert [row.number for row in its] == list(range(1, 21))
         for writer in range(4):
             assert [row.segment for row in its if row.writer == f"writer {writer}"] == list(range(5))
-
-
-def test_parts_share_a_table_all_of_them_or_none_and_one_process_at_a_time(address: str) -> None:
-    whole, other = (shared(replace(part(0).out, digest=digest(name))) for name in ("whole", "other"))
-    with open_ledger(address) as ledger, closing(ledger.connect()) as db, closing(ledger.connect()) as second:
-        record(ledger, [part(number) for number in (1, 2, 3)])
-        record(ledger, [part(1, "other"), replace(part(4), last=daily_parts.DAY_S), replace(part(5), count=0)])
-        before = stored(ledger)
-        assert parts.after(db, "delays", 5) is None
-        (rows,) = daily_parts.days(db, 2 * daily_parts.DAY_S + 1.0)
-        assert [row.number for row in rows] == [1, 2, 3]
-        with daily_parts.only_one(db) as lease:
-            assert lease is not None
-            with daily_parts.only_one(second) as held:
-                assert held is None
-            assert daily_parts.share(db, lease, rows, whole, now=1.0)
-            after = stored(ledger)
-            assert [replace(row, out=b"") for row in after] == [replace(row, out=b"") for row in before]
-            assert db.execute(db.sql.CURSOR, (LEFT,)).fetchone()[1] == b"1.0", (
-                "the collector knows of what was just read"
-            )
-            assert [decode_ref(row.out) == whole for row in after] == [True] * 3 + [False] * 3
-            assert not daily_parts.share(db, lease, [*rows, after[3]], other, now=1.0), "they were changed meanwhile"
-            assert stored(ledger) == after
-        assert list(daily_parts.days(db, 2 * daily_parts.DAY_S + 1.0)) == []
-        assert [len(each) for each in parts.by_table(after)] == [3, 1, 1, 1]
-        number, tables = parts.after(db, "delays", 1) or (0, other)
-        assert (number, [each.names for each in tables.parts or ()]) == (4, [("0a1b2c3d4e5f:2-3",), None])
-        assert (tables.parts or ())[0].parts == whole.parts
-        assert daily_parts.is_due(db, 10_000.0)
-        daily_parts.looked(db, 10_000.0)
-        assert [daily_parts.is_due(db, now) for now in (10_001.0, 14_000.0, 1.0)] == [False, True, True]
-
-
-def test_a_table_that_newer_parts_share_is_not_told_as_forgotten(address: str) -> None:
-    whole = shared(part(0).out)
-    with open_ledger(address) as ledger, closing(ledger.connect()) as db:
-        record(ledger, [replace(part(number), last=float(number)) for number in (1, 2, 3)])
-        with daily_parts.only_one(db) as lease:
-            assert lease is not None
-            assert daily_parts.share(db, lease, stored(ledger), whole, now=1.0)
-        for dry_run in (True, False):
-            found = old_parts.forget(db, Rules(), 102.5, dry_run=dry_run)
-            assert (found.logs[0].predictions, found.outs) == (4, frozenset())
-        assert [row.count for row in stored(ledger)] == [0, 0, 2]

@@ -105,7 +105,7 @@ class Told(Outcome, frozen=True, kw_only=True):
             predictions=self.predictions + sum(each.gone for each in parts if not each.is_labels),
             labels=self.labels + sum(each.gone for each in parts if each.is_labels),
             unreadable=self.unreadable + sum(each.unreadable for each in parts),
-            parts=self.parts + sum(1 for each in parts if each.gone),  # others only share a table with them
+            parts=self.parts + len(parts),
             digests=tuple(dict.fromkeys([*self.digests, *(digest for each in parts for digest in each.digests)])),
         )
 

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from headrace.errors import LeaseLost, LedgerError
 from headrace.ledger import generations as names
-from headrace.ledger import parts, sharing
+from headrace.ledger import sharing
 from headrace.ledger.database.database import NO_END, Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.ports import Share
@@ -31,7 +31,8 @@ from headrace.ledger.records import (
 )
 from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import blobs, decode_ref, generations
+from headrace.spec.artifact import blobs, decode_ref, gather, generations
+from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
 
@@ -189,8 +190,8 @@ class RunLedger:
         db = self._db
         with db.troubles():
             db.end_reading()
-            new = parts.after(db, endpoint, int(number))
-        return None if new is None else (new[0], _encode_ref(new[1]))
+            rows = db.execute(db.sql.PREDICTION_PARTS_AFTER, (endpoint, int(number), MOST_PARTS)).fetchall()
+        return (rows[-1][0], _encode_ref(gather([decode_ref(row[1]) for row in rows]))) if rows else None
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
         """Return a cursor's latest version and its encoded value, or None if the cursor has no version yet."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 FIXED = pa.schema(
     [
@@ -40,43 +38,6 @@ def merged(tables: Sequence[pa.Table], columns: Sequence[str] = ("input", "outpu
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException:
         return pa.concat_tables([_as_text(table, columns) for table in tables], promote_options="permissive")
-
-
-_AFTER_SEGMENT = "-[^-]*-[^-]*$"
-"""The part of a prediction's id that follows the writer and the segment (`spec.endpoint.PREDICTION_ID`)."""
-
-
-def counts(table: pa.Table) -> Counter[tuple[str, int]]:
-    """Return how many predictions of a table are from each segment, by the segment's writer and number. Rows whose ids
-    aren't ids of predictions are left out."""
-    found = Counter[tuple[str, int]]()
-    for each in pc.value_counts(_segments(table)).to_pylist():
-        if (segment := _segment(each["values"])) is not None:
-            found[segment] += each["counts"]
-    return found
-
-
-def of_segments(table: pa.Table, segments: Container[tuple[str, int]]) -> pa.Table:
-    """Return the predictions that are from these segments (`writer`, `number`), in their order. If all are, return the
-    same table."""
-    mask = mask_of(table, segments)
-    return table if pc.all(mask).as_py() is not False else table.filter(mask)
-
-
-def mask_of(table: pa.Table, segments: Container[tuple[str, int]]) -> pa.ChunkedArray:
-    """Return for each prediction of a table whether it is from one of these segments."""
-    names = _segments(table)
-    own = [each for each in pc.unique(names).to_pylist() if (found := _segment(each)) is not None and found in segments]
-    return pc.is_in(names, value_set=pa.array(own, pa.string()))
-
-
-def _segments(table: pa.Table) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(table.column("id").cast(pa.string()), _AFTER_SEGMENT, "")
-
-
-def _segment(name: str | None) -> tuple[str, int] | None:
-    writer, _, number = (name or "").rpartition("-")
-    return (writer, int(number)) if writer and number.isascii() and number.isdigit() else None
 
 
 def _as_text(table: pa.Table, columns: Sequence[str]) -> pa.Table:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -12,7 +11,7 @@ from blake3 import blake3
 from msgspec.structs import replace
 
 from headrace.errors import LedgerError, UsageError, listed
-from headrace.spec.artifact import Ref, gather, within
+from headrace.spec.artifact import Ref, within
 from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import is_alias
 from headrace.spec.noun import UNREADABLE, Document, Noun
@@ -298,63 +297,6 @@ class Part(Noun, frozen=True):
     count: int
     first: float
     last: float
-
-
-def shared(table: Ref) -> Ref:
-    """Return the artifact by which several parts name a table that has the rows of all of them."""
-    return gather([table], codec="joined", type=table.type)
-
-
-def is_shared(out: Ref) -> bool:
-    """Return whether a part's artifact is a table that may also have the rows of other parts."""
-    return out.codec == "joined"
-
-
-class Segments:
-    """A set of segments as a text, which has ranges of numbers for each writer.
-
-    >>> str(Segments.of([("b", 7), ("a", 2), ("a", 1), ("a", 4)]))
-    'a:1-2 a:4-4 b:7-7'
-    >>> ("a", 2) in Segments("a:1-2 b:7-7"), ("a", 7) in Segments("a:1-2 b:7-7")
-    (True, False)
-    >>> len(Segments("a:1-2 b:7-7"))
-    3
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._ranges: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        try:
-            for each in text.split():
-                writer, _, numbers = each.rpartition(":")
-                first, _, last = numbers.partition("-")
-                self._ranges[writer].append((int(first), int(last)))
-        except ValueError as error:
-            raise LedgerError(f"`{text:.80}` names no segments of a prediction log") from error
-
-    @classmethod
-    def of(cls, segments: Iterable[tuple[str, int]]) -> Segments:
-        """Return the set of these segments. Each is given by its writer and its number."""
-        ranges: list[tuple[str, int, int]] = []
-        for writer, number in sorted(set(segments)):
-            if ranges and ranges[-1][0] == writer and ranges[-1][2] == number - 1:
-                ranges[-1] = (writer, ranges[-1][1], number)
-            else:
-                ranges.append((writer, number, number))
-        return cls(" ".join(f"{writer}:{first}-{last}" for writer, first, last in ranges))
-
-    def __contains__(self, segment: object) -> bool:
-        match segment:
-            case (str(writer), int(number)):
-                return any(first <= number <= last for first, last in self._ranges.get(writer, ()))
-            case _:
-                return False
-
-    def __len__(self) -> int:
-        return sum(last - first + 1 for ranges in self._ranges.values() for first, last in ranges)
-
-    def __str__(self) -> str:
-        return self._text
 
 
 SALT_BYTES = 32

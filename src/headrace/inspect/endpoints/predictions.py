@@ -4,7 +4,7 @@ and the batches that their models answered."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import BlobMissing, LogError, NotFoundError, near
+from headrace.errors import LogError, NotFoundError, near
 from headrace.inspect.views import Views
-from headrace.ledger.parts import by_table, segments_of
-from headrace.ledger.records import PredictionPartRecord
 from headrace.models.types import kind_named, plain_type
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.serve.predictions.log import PredictionLog
 from headrace.spec.artifact import decode_ref
 from headrace.spec.bundle import own_code_in
-from headrace.spec.endpoint import is_shared
 from headrace.spec.intent import wanted
 from headrace.spec.signature import Signature, signature_in
-from headrace.store.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,32 +169,17 @@ def tables(project: Project, views: Views, endpoint: str) -> list[pa.Table]:
 
 
 def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:
-    store, codecs, edge = reading_store(project), Codecs(), since.timestamp() if since else 0.0
-    for rows in by_table(views.prediction_parts(endpoint, edge)):
-        try:
-            yield _table(rows, store, codecs)
-        except BlobMissing:  # the parts may have been written again meanwhile: merged, or without a person
-            own = segments_of(rows)
-            now = [row for row in views.prediction_parts(endpoint, edge) if (row.writer, row.segment) in own]
-            if any(row.out == rows[0].out for row in now):
-                raise
-            yield from (_table(each, store, codecs) for each in by_table(now))
-
-
-def _table(rows: Sequence[PredictionPartRecord], store: Store, codecs: Codecs) -> pa.Table:
-    """Return the predictions of parts that share a table."""
     import pyarrow as pa  # noqa: PLC0415  as above
 
-    from headrace.models.predicted import of_segments  # noqa: PLC0415  it imports Arrow
-
-    out = decode_ref(rows[0].out)
-    table = codecs.load(out, store)
-    if not isinstance(table, pa.Table) or (is_shared(out) and "id" not in table.column_names):
-        what = f"part {rows[0].number} of the predictions of endpoint `{rows[0].endpoint}`"
-        raise LogError(  # an archive may bring anything
-            f"{what} is a `{type(table).__name__}`, not a table", hint="import only archives that you trust"
-        )
-    return of_segments(table, segments_of(rows)) if is_shared(out) else table
+    store, codecs = reading_store(project), Codecs()
+    for part in views.prediction_parts(endpoint, since.timestamp() if since else 0.0):
+        table = codecs.load(decode_ref(part.out), store)
+        if not isinstance(table, pa.Table):  # an archive may bring anything
+            what = f"part {part.number} of the predictions of endpoint `{endpoint}`"
+            raise LogError(
+                f"{what} is a `{type(table).__name__}`, not a table", hint="import only archives that you trust"
+            )
+        yield table
 
 
 def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:

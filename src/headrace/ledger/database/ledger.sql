@@ -324,9 +324,8 @@ CREATE INDEX ix_outbox_state_due ON outbox (state, due)
 
 --- create_prediction_parts
 -- Parts of the prediction logs of endpoints. `out` is the table in the store with the `count` predictions that one writer
--- logged into one segment; `first` and `last` are the times of their requests. Parts of one day may share a table: the
--- ids of its predictions say to which part they belong. The parts of an endpoint are numbered in the order in which they
--- were committed.
+-- logged into one segment; `first` and `last` are the times of their requests. The parts of an endpoint are numbered in
+-- the order in which they were committed.
 CREATE TABLE prediction_parts (
     endpoint {text} NOT NULL,
     number INTEGER NOT NULL,
@@ -1076,19 +1075,12 @@ FROM prediction_parts GROUP BY endpoint ORDER BY endpoint
 
 --- prediction_parts_after
 -- The parts of an endpoint that were added after a part and have predictions, in their order.
-SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND number > :after AND count > 0
+SELECT number, out FROM prediction_parts WHERE endpoint = :endpoint AND number > :after AND count > 0
 ORDER BY number LIMIT :limit
 
 --- prediction_parts_since
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since AND count > 0 ORDER BY number
-
---- prediction_parts_alone
--- The parts of an endpoint whose newest prediction is older than a time, and whose table no other part names, in the order
--- in which they were added.
-SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge AND count > 0 AND out IN (
-    SELECT out FROM prediction_parts WHERE endpoint = :endpoint GROUP BY out HAVING count(*) = 1
-) ORDER BY number
 
 --- prediction_parts_before
 -- The parts of an endpoint whose newest prediction is older than a time, in the order in which they were added.

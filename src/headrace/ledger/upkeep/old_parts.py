@@ -44,8 +44,7 @@ class OldLog(Struct, frozen=True, kw_only=True):
 
 
 class OldParts(Struct, frozen=True, kw_only=True):
-    """What was forgotten of all logs, and the encoded tables that the forgotten parts named, without those that other
-    parts still name."""
+    """What was forgotten of all logs, and the encoded tables that the forgotten parts named."""
 
     logs: tuple[OldLog, ...] = ()
     outs: frozenset[bytes] = frozenset()
@@ -70,8 +69,7 @@ def forget(db: Database, rules: LogRules, now: float, *, dry_run: bool) -> OldPa
                     parts=len(predictions) + len(labels),
                 )
             )
-            newer = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (endpoint, now - keep_s)))
-            outs |= {part.out for part in (*predictions, *labels)} - {part.out for part in newer}
+            outs |= {part.out for part in (*predictions, *labels)}
     return OldParts(logs=tuple(logs), outs=frozenset(outs))
 
 

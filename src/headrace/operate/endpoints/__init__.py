@@ -1,2 +1,2 @@
-"""Endpoints: changes where their requests go, answers these requests, seals the log of the answers, and merges
-its parts. Everything that one server does is put together in `serving`."""
+"""Endpoints: changes where their requests go, answers these requests, and seals the log of the answers. Everything that
+one server does is put together in `serving`."""

@@ -22,7 +22,6 @@ from headrace.inspect.endpoints.predictions import prediction_log, takes
 from headrace.inspect.views import read
 from headrace.ledger.erasures import Spared, erasure_of, told_in
 from headrace.ledger.predictions import record
-from headrace.operate.endpoints.merging import merge_parts
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store
 from headrace.serve.predictions.sealing import seal
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 600.0
 """How many seconds the process that seals may take. Usually it seals only what was logged in about a minute."""
-UNMERGED = "parts of earlier days can't be merged yet: "
 _LENGTH_BYTES = 8
 _LEAST_PRIORITY = 19
 
@@ -49,19 +47,18 @@ def seal_predictions(project: Project) -> int:
     return seal(prediction_log(project), _Archive(project))
 
 
-def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> str:
-    """Seal all closed segments of this host, and merge parts of earlier days, in a separate process. It has the lowest
-    priority and ends when this process ends. If a thread of this process sealed them, it would block all other threads
-    for about a second each minute.
+def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> None:
+    """Seal all closed segments of this host in a separate process, which has the lowest priority and ends when this
+    process ends. If a thread of this process sealed them, it would block all other threads for about a second each
+    minute.
 
-    The process is killed after `limit_s` seconds. The segments that it has sealed by then stay sealed. Return why parts
-    can't be merged; this is empty if they can.
+    The process is killed after `limit_s` seconds. The segments that it has sealed by then stay sealed.
 
     Raises:
         HeadraceError: sealing failed (see `seal_predictions`), or the process was killed.
     """
     if next(prediction_log(project).closed(), None) is None:
-        return ""
+        return
     words = [sys.executable, "-P", "-m", "headrace.operate.endpoints.sealing"]
     pipe = subprocess.PIPE
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as process:
@@ -85,7 +82,6 @@ def seal_apart(project: Project, *, limit_s: float = LIMIT_S) -> str:
         )
     if process.returncode:
         raise HeadraceError(said[-1] if said else f"the process that seals ended with {process.returncode}")
-    return next((line for line in said if line.startswith(UNMERGED)), "")
 
 
 def _stop(process: subprocess.Popen[bytes], late: Event) -> None:
@@ -94,8 +90,8 @@ def _stop(process: subprocess.Popen[bytes], late: Event) -> None:
 
 
 def main() -> None:
-    """Seal all closed segments of the project that is read from stdin, and merge parts. The process that
-    `seal_apart` starts runs this function."""
+    """Seal all closed segments of the project that is read from stdin. The process that `seal_apart` starts runs this
+    function."""
     os.nice(_LEAST_PRIORITY)
     project = pickle.loads(sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(_LENGTH_BYTES))))
     Thread(target=_end_with_parent, daemon=True).start()
@@ -103,10 +99,6 @@ def main() -> None:
         seal_predictions(project)
     except HeadraceError as error:
         sys.exit(error.message)
-    try:
-        merge_parts(project)
-    except HeadraceError as error:
-        sys.stdout.write(f"{UNMERGED}{error.message}\n")
 
 
 def _end_with_parent() -> None:

@@ -329,14 +329,13 @@ class _Serving:
                 told = why
 
     def _seal(self) -> None:
-        """Every `SEAL_S` seconds, seal the closed segments of the prediction log, and merge parts of earlier days.
-        While the store or the ledger can't be reached, the segments stay on this host."""
+        """Every `SEAL_S` seconds, seal the closed segments of the prediction log. While the store or the ledger can't
+        be reached, the segments stay on this host."""
         told = ""
         while not self._ends.wait(SEAL_S):
             try:
-                if (trouble := seal_apart(self._project)) not in ("", told):
-                    self._say(trouble)
-                told = trouble
+                seal_apart(self._project)
+                told = ""
             except Exception as error:  # noqa: BLE001  whatever it is: the next try may do better
                 if (why := text_of(error)) != told:
                     self._say(f"predictions can't be sealed yet, and stay on this host: {why}")

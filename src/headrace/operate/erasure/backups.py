@@ -18,8 +18,8 @@ from headrace.ledger.exclusive import beating
 from headrace.ledger.transfer.backup import Backups, Snapshot
 from headrace.ledger.transfer.erased_rows import refs_in
 from headrace.operate.erasure.search import FORMS, LOGS, Found, holds
-from headrace.spec.artifact import ERASED, Ref, decode_ref
-from headrace.spec.endpoint import Erasure, is_shared
+from headrace.spec.artifact import ERASED, Ref
+from headrace.spec.endpoint import Erasure
 
 
 def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None:
@@ -67,10 +67,7 @@ class _Table(Struct, frozen=True):
     def may_be_about(self, erasure: Erasure) -> bool:
         """Return whether an erasure reaches the table. It leaves logs of other endpoints and newer requests alone."""
         part = self.part
-        if part is None:
-            return True
-        is_old = part["first"] <= erasure.until or is_shared(decode_ref(part["out"]))  # others may be older
-        return is_old and part["endpoint"] == erasure.endpoint
+        return part is None or (part["endpoint"] == erasure.endpoint and part["first"] <= erasure.until)
 
 
 def _tables(backups: Backups, snapshot: Snapshot, lease: Lease) -> list[_Table]:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError
-from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about
+from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
 from headrace.inspect.endpoints.redaction import hasher_of
 from headrace.inspect.views import read
@@ -39,12 +39,11 @@ from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure import search
 from headrace.operate.erasure.bundles import files_with
-from headrace.operate.erasure.parts import mark_nameless, older, rewritten
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.report.measures import count_text
 from headrace.serve.predictions.redaction import Hasher, marks_in
-from headrace.spec.artifact import ERASED, decode_ref, within
+from headrace.spec.artifact import ERASED, decode_ref
 from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of
 from headrace.spec.intent import RegistryKind
 
@@ -220,8 +219,6 @@ class _Erasing:
                     break
                 erasures.erase(db, self._erasure, [(ref, each.what) for each in found for ref in each.refs])
                 self._past.update(each.digest for each in found)
-            for trouble in mark_nameless(db, self._erasure, stores(self._project), self._codecs, lease):
-                self._leave(trouble)
             self._clear(db, lease)
             if not self._left and not erasures.complete(db, self._erasure, self._digests, ledger.now()):
                 self._leave("more of the person's predictions were sealed meanwhile, and may have labels")
@@ -288,22 +285,21 @@ class _Erasing:
         predictions, then parts with labels of these predictions."""
         if not self._is_dry:
             self._digests.update(erasures.told(db, self._erasure).digests)
-        every = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
-        for rows, table in self._parts(older(every, self._erasure), lease):
+        rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
+        for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
             mask, doubtful = about(table, self._erasure)
             marks = marks_in(table.column("input"), self._erasure.columns)
-            self._hidden[rows[0].number] = sum(count for mark, count in marks.items() if mark != self._mark)
+            self._hidden[row.number] = sum(count for mark, count in marks.items() if mark != self._mark)
             if mask.any():
                 digests = ids_about(table, mask, self._erasure)
                 self._digests |= digests
-                first, *rest = self._rewritten(rows, table, mask, is_labels=False)
-                yield replace(first, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
-                yield from rest
-        told = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
-        for rows, table in self._parts([[row] for row in told], lease):
+                rewritten = self._rewritten(row, table, mask, is_labels=False)
+                yield replace(rewritten, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
+        rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
+        for row, table in self._parts(list(rows), lease):
             mask = labels_about(table, self._digests, self._erasure)
             if mask.any():
-                yield from self._rewritten(rows, table, mask, is_labels=True)
+                yield self._rewritten(row, table, mask, is_labels=True)
 
     def _hashed(self, db: Database) -> list[str]:
         """Return a line that says how many predictions can't be searched, because another secret than the present one
@@ -313,26 +309,24 @@ class _Erasing:
         return [f"{count_text(count, 'prediction')} {_OTHERWISE}"] if (count := sum(self._hidden.values())) else []
 
     def _parts(
-        self, every: Sequence[list[PredictionPartRecord]], lease: Lease
-    ) -> Iterator[tuple[list[PredictionPartRecord], pa.Table]]:
+        self, rows: Sequence[PredictionPartRecord], lease: Lease
+    ) -> Iterator[tuple[PredictionPartRecord, pa.Table]]:
         everywhere = reading_store(self._project)
-        for rows in every:
+        for row in rows:
             lease.renew()
             try:
-                table = self._codecs.load(decode_ref(rows[0].out), everywhere)
+                table = self._codecs.load(decode_ref(row.out), everywhere)
             except HeadraceError as error:
-                self._leave(f"part {rows[0].number} of the log can't be read: {error.message}")
+                self._leave(f"part {row.number} of the log can't be read: {error.message}")
                 continue
             if isinstance(table, pa.Table):
-                yield rows, table
+                yield row, table
 
-    def _rewritten(
-        self, rows: Sequence[PredictionPartRecord], table: pa.Table, mask: Mask, *, is_labels: bool
-    ) -> list[Rewritten]:
-        old, store = decode_ref(rows[0].out), open_store(self._project)
-        self._old.update(each.digest for each in within(old))
-        save = (lambda _: old) if self._is_dry else partial(self._codecs.save, blobs=store)
-        return rewritten(rows, table, mask, save, is_labels=is_labels)
+    def _rewritten(self, row: PredictionPartRecord, table: pa.Table, mask: Mask, *, is_labels: bool) -> Rewritten:
+        left = without(table, mask)
+        self._old.add(decode_ref(row.out).digest)
+        out = decode_ref(row.out) if self._is_dry else self._codecs.save(left, open_store(self._project))
+        return Rewritten(part=row, out=out, count=len(left), is_labels=is_labels)
 
     def _leave(self, what: str) -> None:
         """Remember a sentence about work that is still to be done."""

@@ -7,13 +7,12 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, HeadraceError, NotFoundError, UsageError, near
-from headrace.inspect.endpoints.person import about, may_name, rows_about
+from headrace.inspect.endpoints.person import may_name, rows_about
 from headrace.inspect.views import read
 from headrace.ledger import records
 from headrace.ledger.database import scan
@@ -21,7 +20,6 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
-from headrace.models.predicted import FIXED
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
@@ -194,21 +192,11 @@ def may_hold(ref: Ref, erasure: Erasure, store: Store) -> bool:
 
 def _holds(ref: Ref, erasure: Erasure, store: Store, codecs: Codecs) -> bool:
     value = codecs.load(as_arrow(ref), store)
-    if isinstance(value, pa.Table) and _is_log_of(value, erasure.endpoint):
-        return bool(about(value, erasure).mask.any())  # a run may have read a part that was merged since
     if isinstance(value, pa.RecordBatchReader):
         return any(rows_about(pa.Table.from_batches([batch]), erasure).any() for batch in value)
     if isinstance(value, pa.RecordBatch):
         value = pa.Table.from_batches([value])
     return isinstance(value, pa.Table) and bool(rows_about(value, erasure).any())
-
-
-def _is_log_of(table: pa.Table, endpoint: str) -> bool:
-    """Return whether a table has predictions of an endpoint, as parts of its log have them."""
-    if table.schema.names[: len(FIXED)] != FIXED.names or table.schema.field("at").type != FIXED.field("at").type:
-        return False
-    versions = pc.unique(table.column("version")).to_pylist()
-    return any(str(version).rpartition(":")[0] == endpoint for version in versions)
 
 
 def as_arrow(ref: Ref) -> Ref:

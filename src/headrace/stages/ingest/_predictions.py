@@ -16,16 +16,15 @@ from headrace.define.log import warn
 from headrace.define.ports import resolver
 from headrace.define.stage import ready
 from headrace.errors import DataError, UsageError
-from headrace.models.predicted import merged, none, of_segments
-from headrace.spec.endpoint import MOST_PARTS, Segments
+from headrace.models.predicted import merged, none
+from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.intent import is_name
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Sealed(Late):
     """New parts of an endpoint's prediction log. `tables` has a table for each part, or is None if there are no parts.
-    Where parts share a table, it has a dictionary with one item: the text of their segments (`Segments`), and the
-    table. `number` is the number of the last part."""
+    `number` is the number of the last part."""
 
     endpoint: str
     number: int
@@ -82,29 +81,20 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
 @ready("ingest.predictions", version=1, kind="ingest", name="predictions")
 def read(sealed: Sealed, cursor: Cursor) -> pa.Table:
     """Return the predictions in parts of a log, in the order in which the parts were added, and advance the cursor."""
-    found = [_part(each, sealed.endpoint) for each in sealed.tables or []]
-    if not found:
+    tables = sealed.tables or []
+    if not tables:
         if not sealed.number:
             warn(f"endpoint `{sealed.endpoint}` has no sealed predictions yet")
         return none()
-    if (count := sum(parts for _, parts in found)) >= MOST_PARTS:
-        warn(f"{count:,} parts were read, the most that one run reads; the next run reads the next parts")
-    tables = [table for table, _ in found]
+    for table in tables:
+        if not isinstance(table, pa.Table):  # an archive may bring anything
+            raise DataError(
+                f"a part of the predictions of endpoint `{sealed.endpoint}` is a `{type(table).__name__}`, not a table",
+                hint="import only archives that you trust",
+            )
+    if len(tables) >= MOST_PARTS:
+        warn(f"{len(tables):,} parts were read, the most that one run reads; the next run reads the next parts")
     advance(cursor, sealed.number)
     # A `Joined` refers to the parts, so they aren't written again.
     is_alike = all(table.schema.equals(tables[0].schema) for table in tables)
     return Joined(tables) if is_alike else merged(tables)
-
-
-def _part(found: Any, endpoint: str) -> tuple[pa.Table, int]:
-    """Return the predictions of a part, or of several parts that share a table, and the number of these parts."""
-    segments, table = next(iter(found.items()), (None, None)) if isinstance(found, dict) else (None, found)
-    if not isinstance(table, pa.Table) or (segments is not None and "id" not in table.column_names):
-        raise DataError(  # an archive may bring anything
-            f"a part of the predictions of endpoint `{endpoint}` is a `{type(table).__name__}`, not a table",
-            hint="import only archives that you trust",
-        )
-    if segments is None:
-        return table, 1
-    own = Segments(segments)
-    return of_segments(table, own), len(own)

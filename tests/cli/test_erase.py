@@ -167,7 +167,8 @@ def test_what_was_made_from_erased_tables_is_counted_and_only_the_first_are_name
     _say(erased)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "    the output of task `t` of run `r`"
-    assert lines[2].endswith("can't be loaded any more until a run deploys them again: `a:1`, `b:2`")
-    assert lines[3] == "    made from these tables, and left as they are: 60 outputs"
-    assert lines[4] == f"        {below[0]}"
-    assert lines[9] == "        and 55 more: `headrace erasures e1` lists them"
+    assert lines[2].endswith("if its source still has the person: take the person out there first")
+    assert lines[3].endswith("can't be loaded any more until a run deploys them again: `a:1`, `b:2`")
+    assert lines[4] == "    made from these tables, and left as they are: 60 outputs"
+    assert lines[5] == f"        {below[0]}"
+    assert lines[10] == "        and 55 more: `headrace erasures e1` lists them"

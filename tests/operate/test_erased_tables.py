@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,7 +20,7 @@ from headrace.inspect.views import read
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure.erase import erase, resume
 from headrace.operate.upkeep.backup import back_up, restore, snapshots
-from headrace.operate.upkeep.upkeep import Keep, collect
+from headrace.operate.upkeep.upkeep import Keep, check, collect
 from headrace.project.project import Project
 from headrace.project.state import open_ledger
 from headrace.spec.endpoint import CLOCKS_S
@@ -112,8 +113,60 @@ def test_an_equal_copy_that_only_an_older_snapshot_has_is_erased_from_it(folder:
     save(project, backup)
     collect(project, Keep(), dry_run=False)
     assert of(project).waits == ()
-    save(project, backup)
+    done = back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
     assert files_with(backup) == []
+    assert done.erased == 1, "the new snapshot isn't an older one"
+    assert snapshots(project, str(backup))[-1] == done.snapshot
+
+
+def test_a_backup_after_an_erasure_and_a_new_run_leaves_the_project_as_it_is_and_restores_all_that_it_names(
+    folder: Folder, tmp_path: Path
+) -> None:
+    project, backup = run(folder, "first"), tmp_path / "backup"
+    assert of(project).waits == ()
+    run(folder, "first")  # its source still has the person
+    before = rows_of(project)
+    planned = folder.headrace("plan", "first").out
+
+    told = folder.headrace("backup", str(backup))
+    assert (told.code, "older snapshot" in told.out) == (0, False), told
+    (listed,) = snapshots(project, str(backup))
+    assert told.out.startswith(f"{listed.name}: ")
+    assert rows_of(project) == before
+    assert folder.headrace("plan", "first").out == planned
+    assert check(project, deep=True, repair=False).problems == ()
+    again = folder.headrace("backup", str(backup), "--json").json
+    assert (again["erased"], again["copied"]) == (0, 0)
+    assert [each.name for each in snapshots(project, str(backup))] == [listed.name, again["snapshot"]["name"]]
+    assert rows_of(project) == before
+
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "headrace.toml").write_text("")
+    imported = restore(load(new), str(backup), name=listed.name, merge=False, **NO_PROGRESS).imported
+    assert (imported.blobs, imported.lacking) == (listed.blobs, ())
+    assert files_with(new) == [], "a restore erases the person again, as docs/erasure.md says"
+
+
+def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again(
+    folder: Folder, tmp_path: Path
+) -> None:
+    project, backup = run(folder, "first"), tmp_path / "backup"
+    older = back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot
+    assert of(project).waits == ()
+    done = back_up(run(folder, "first"), str(backup), keep=None, deep=False, **NO_PROGRESS)
+    again, newest = snapshots(project, str(backup))
+    assert (done.erased, done.snapshot) == (1, newest)
+    assert (again.made, again.name != older.name) == (older.made, True)
+    assert again.blobs < older.blobs
+    assert again.bytes < older.bytes
+    assert check(project, deep=True, repair=False).problems == ()
+
+
+def rows_of(project: Project) -> list[str]:
+    """Return all rows of a project's ledger, as SQL."""
+    with closing(sqlite3.connect(project.home / "ledger.db")) as db:
+        return list(db.iterdump())
 
 
 def test_an_event_that_nobody_can_read_keeps_no_backup_from_being_made(folder: Folder, tmp_path: Path) -> None:

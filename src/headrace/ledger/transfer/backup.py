@@ -200,12 +200,14 @@ class Backups:
     def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:
         with self.store.draft() as draft:
             writer = Writer(draft.file, head)
-            write_again(archive, writer, db, lease.renew)
+            blobs, size = write_again(archive, writer, db, lease.renew)
             end, made = writer.end(), draft.keep()
         stamp = snapshot.name.rpartition("-")[0]
         again = replace(
             snapshot,
             name=f"{stamp}-{os.urandom(2).hex()}",
+            blobs=blobs - len(end.lacking),
+            bytes=size,
             digest=made.digest,
             nonce=made.nonce,
             lacking=tuple(end.lacking),

@@ -83,9 +83,9 @@ def scrubbing(gone: Set[Generation]) -> Scrubbing:
     return scrubbed
 
 
-def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[], None]) -> None:
+def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[], None]) -> tuple[int, int]:
     """Write an archive's rows again, changed by all erasures of a ledger. Parts of prediction logs are replaced by the
-    ledger's own parts."""
+    ledger's own parts. Return the number and the bytes of the blobs that the new rows name."""
     shape, gone = shapes(archive), records.erased(db)
     scrubbed = scrubbing(gone)
 
@@ -104,12 +104,14 @@ def write_again(archive: Archive, writer: Writer, db: Database, beat: Callable[[
             writer.rows(part, _noted(every, named))
         named.remove(gone)
         writer.rows(NAMED, (("named", list(each)) for each in named))
+        count, size = len(named), named.bytes()
     for part in (each for each in archive.end.parts if each.startswith(LOGS)):
         writer.rows(part, archive.rows(part))
     for generation in archive.end.lacking:
         digest, _, nonce = generation.partition(".")
         if (digest, nonce) not in gone:
             writer.lacks(digest, nonce)
+    return count, size
 
 
 def _present(db: Database, table: str, row: list[Any], gone: Set[Generation]) -> list[Any]:

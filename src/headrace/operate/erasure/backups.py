@@ -17,41 +17,45 @@ from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
 from headrace.ledger.transfer.backup import Backups, Snapshot
 from headrace.ledger.transfer.erased_rows import refs_in
-from headrace.operate.erasure.search import FORMS, LOGS, Found, holds
+from headrace.operate.erasure.search import FORMS, LOGS, Found, holds, named
 from headrace.spec.artifact import ERASED, Ref
 from headrace.spec.endpoint import Erasure
 
 
-def mark(db: Database, backups: Backups, newest: Snapshot, lease: Lease) -> None:
-    """In the older snapshots of a backup, mark the tables that hold an erased person. `newest` is the snapshot that was
-    just made. Its tables are left out, because each erasure has searched them already."""
+def mark(db: Database, backups: Backups, lease: Lease) -> None:
+    """In the snapshots of a backup, mark the tables that hold an erased person. Tables that the ledger still has are
+    left alone: each erasure has searched them already, or a run made them afterwards. So this must be called before a
+    new snapshot is made, which then has these marks."""
     persons = {row.erasure: erasures.erasure_of(row) for row in erasures.rows(db)}
-    if not persons:
+    found = backups.snapshots() if persons else []
+    if not found:
         return
     gone, codecs = {row.digest: row.erasure for row in records.erased_rows(db)}, Codecs()
     marked = set(records.erased(db))
-    with backups.archive(newest, schema=SCHEMA) as archive:
-        known = {ref.digest for _, _, ref in beating(lease, refs_in(archive))}
-    for snapshot in backups.snapshots():
+    live = {(ref.digest, ref.nonce or ERASED) for ref in named(db, records.runs(db), lease.renew)}
+    known = {digest for digest, _ in live}
+    for snapshot in found:
         try:
             tables = _tables(backups, snapshot, lease)
         except LedgerError:
             continue  # `Backups.erase` reports it
         what = f"a table of the backup `{snapshot.name}`"
-        for found in tables:
+        for table in tables:
             lease.renew()
-            if found.generation in marked or (found.ref.digest in known and found.ref.digest not in gone):
+            if table.generation in marked or table.generation in live:
                 continue
-            if found.ref.digest in gone:  # a copy of bytes that were erased
-                whose = [persons[gone[found.ref.digest]]]
-                erasures.erase(db, whose[0], [(found.ref, what)])
+            if table.ref.digest in known and table.ref.digest not in gone:
+                continue
+            if table.ref.digest in gone:  # a copy of bytes that were erased
+                whose = [persons[gone[table.ref.digest]]]
+                erasures.erase(db, whose[0], [(table.ref, what)])
             else:
-                whose = [each for each in persons.values() if found.may_be_about(each)]
-                whose = [each for each in whose if _is_about(db, backups, each, found.ref, what, codecs)]
-            known.add(found.ref.digest)
+                whose = [each for each in persons.values() if table.may_be_about(each)]
+                whose = [each for each in whose if _is_about(db, backups, each, table.ref, what, codecs)]
+            known.add(table.ref.digest)
             if whose:
-                gone[found.ref.digest] = whose[0].id
-                marked.add(found.generation)
+                gone[table.ref.digest] = whose[0].id
+                marked.add(table.generation)
 
 
 class _Table(Struct, frozen=True):

@@ -19,6 +19,7 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
+from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
@@ -84,9 +85,7 @@ def tables(
     gone, parts, whole = records.erased(db), set(old), dict[str, set[str]]()
     for table in STANDING:
         if table.table in LOGS:
-            parts |= {
-                ref.digest for row in table.rows(db) for out in table.encoded(row) for ref in within(decode_ref(out))
-            }
+            parts |= {ref.digest for ref in _parts(db, table)}
     found: dict[str, tuple[dict[str | None, Ref], list[str], set[str]]] = {}
     for ref, what, is_kept in _named(db, runs, beat):
         for each in within(ref):
@@ -105,6 +104,20 @@ def tables(
         for refs, places, joined in found.values()
     ]
     return every, whole
+
+
+def _parts(db: Database, table: Standing) -> Iterator[Ref]:
+    """Yield all artifacts in the rows of one of the tables of `LOGS`, and all artifacts that these contain."""
+    for row in table.rows(db):
+        yield from (each for out in table.encoded(row) for ref in _read(out) for each in within(ref))
+
+
+def _read(out: bytes) -> list[Ref]:
+    """Return the artifact of a row, or nothing if it can't be read."""
+    try:
+        return [decode_ref(out)]
+    except UNREADABLE:
+        return []  # `headrace fsck` reports it
 
 
 def models_with(db: Database, gone: Set[Generation]) -> list[str]:
@@ -135,6 +148,16 @@ def bundles(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -
             yield from ((each, run.id) for ref in kept for each in within(ref) if each.codec == "bundle")
 
 
+def named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[Ref]:
+    """Yield all artifacts that rows of the ledger name, parts of logs included, and all artifacts that these contain.
+    The same artifact may be yielded several times. `beat` is called once for each run."""
+    for ref, _, _ in _named(db, runs, beat):
+        yield from within(ref)
+    for table in STANDING:
+        if table.table in LOGS:
+            yield from _parts(db, table)
+
+
 def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:
     """Yield the artifacts that rows of the ledger name. Each comes with a text that says what it is, and with True if
     it is kept between runs (such as a version of a dataset), otherwise False. First come the outputs of tasks and other
@@ -143,7 +166,7 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
     for run in runs:
         beat()
         for name, _, out in scan.outs(db, run.number):
-            yield decode_ref(out), f"the output of task `{name}` of run `{run.id}`", False
+            yield from ((ref, f"the output of task `{name}` of run `{run.id}`", False) for ref in _read(out))
         for _, body in scan.events(db, run.number):
             try:
                 event = decode_event(body)
@@ -153,11 +176,12 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
             what = f"an output of task `{task}` of run `{run.id}`" if task else f"a value of run `{run.id}`"
             yield from ((ref, what, False) for ref in kept_by(event))
     for result in records.results(db):
-        yield decode_ref(result.out), f"a result of task `{result.task}` of run `{ids.get(result.run, '')}`", False
+        what = f"a result of task `{result.task}` of run `{ids.get(result.run, '')}`"
+        yield from ((ref, what, False) for ref in _read(result.out))
     for table in STANDING:
         if table.table not in LOGS:
             for row in table.rows(db):
-                yield from ((decode_ref(out), table.called(row), True) for out in table.encoded(row))
+                yield from ((ref, table.called(row), True) for out in table.encoded(row) for ref in _read(out))
 
 
 def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: Codecs) -> bool:

@@ -50,11 +50,11 @@ def back_up(project: Project, url: str | None, *, keep: int | None, deep: bool, 
     check_place(project, backups, found.values())
     count = keep or project.config.backup.keep
     with open_ledger(project) as ledger, alone(ledger, "headrace backup") as lease:
+        with closing(ledger.connect()) as db, db.troubles():
+            mark(db, backups, lease)
         done = backups.add(ledger, found, head(project), lease, deep=deep, progress=progress)
         trouble: LedgerError | None = None
         try:
-            with closing(ledger.connect()) as db, db.troubles():
-                mark(db, backups, done.snapshot, lease)
             done = replace(done, erased=backups.erase(ledger, head(project), lease))
         except LedgerError as error:  # a snapshot is damaged, perhaps one of those that are deleted now
             trouble = error

@@ -105,6 +105,11 @@ def _say(erased: Erased) -> None:
         what = count_text(erased.unreadable, "prediction")
         say(f"    among them {what} of requests that can't be read, which might be about the person", "dim")
     _say_list("", erased.tables)
+    if erased.tables:
+        say(
+            "    a run makes such tables again if its source still has the person: take the person out there first",
+            "dim",
+        )
     if erased.models:
         named = listed(map(printable, erased.models), _FEW)
         say(f"    models that can't be loaded any more until a run deploys them again: {named}", "dim")

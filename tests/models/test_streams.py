@@ -75,6 +75,16 @@ def test_views_are_read_as_texts_that_can_be_divided_among_variants() -> None:
     assert table_in(stream.part([0, 2], []).given).column("customer").to_pylist() == ["a", "c"]
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.binary_view()])
+def test_a_null_whose_view_has_an_impossible_length_is_a_null(kind: pa.DataType) -> None:
+    values = pa.array([b"x", b"longer than a view of twelve bytes", None, b"z"]).cast(kind)
+    validity, views, *data = values.buffers()
+    each = np.frombuffer(views, np.int32)[:16].reshape(4, 4).copy()
+    each[2] = [-256, 127, 0, 0]  # Arrow's cast would crash this process
+    wrong = pa.Array.from_buffers(kind, 4, [validity, pa.py_buffer(each), *data])
+    assert table_in(stream_of(pa.table({"a": wrong}))).column("a").to_pylist() == values.to_pylist()
+
+
 @pytest.mark.parametrize("compression", [None, "zstd", "lz4"])
 def test_a_sound_stream_is_read(compression: str | None) -> None:
     assert table_in(packed(TABLE, compression)).equals(SOUND)

@@ -63,7 +63,8 @@ def table_in(data: bytes, most_bytes: int = MOST_BYTES) -> pa.Table:
             )
     for place, field in enumerate(table.schema):
         if (kind := _VIEWED.get(field.type)) is not None:
-            table = table.set_column(place, field.with_type(kind), table.column(place).cast(kind))
+            chunks = [_without_null_views(chunk).cast(kind) for chunk in table.column(place).chunks]
+            table = table.set_column(place, field.with_type(kind), pa.chunked_array(chunks, kind))
     return table
 
 
@@ -117,6 +118,19 @@ def _leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
             rest.extend(kind.field(place).type for place in range(kind.num_fields))
         else:
             yield kind
+
+
+def _without_null_views(chunk: pa.Array) -> pa.Array:
+    """Return an array of views in which the views of nulls are empty. Arrow's validation skips the views of nulls, but
+    a cast follows them, and an impossible one would crash this process."""
+    if not chunk.null_count:
+        return chunk
+    validity, views, *data = chunk.buffers()
+    end = chunk.offset + len(chunk)
+    each = np.frombuffer(views, np.int32, 4 * end).reshape(end, 4).copy()
+    each[chunk.offset :][chunk.is_null().to_numpy(zero_copy_only=False)] = 0
+    buffers = [validity, pa.py_buffer(each), *data]
+    return pa.Array.from_buffers(chunk.type, len(chunk), buffers, chunk.null_count, chunk.offset)
 
 
 def _size(chunk: pa.Array) -> int:

@@ -23,6 +23,7 @@ from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.project import project as projects
 from headrace.serve.predictions.redaction import Hasher
 from headrace.spec.endpoint import sole
+from headrace.spec.signature import Column
 from tests.cli.test_serve import Served, deploy, deployed, serving
 from tests.cli.test_serve_workers import two
 from tests.operate.test_erase import ANNA, files_with
@@ -173,7 +174,7 @@ def test_what_is_dropped_or_hashed_is_in_no_file_and_a_person_is_still_labelled_
     project.environment.pop("LOG_SECRET")
     for words in (("labels", "lines"), ("predictions", "lines", "--labels"), ("erase", "lines", ANNA, "--why", "x")):
         done = project.headrace(*words)
-        assert (done.code, "`LOG_SECRET`, which `[serve] hash_secret` names, isn't set" in done.err) == (2, True), done
+        assert (done.code, "that `[serve] hash_secret` names isn't set" in done.err) == (2, True), done
     project.environment["LOG_SECRET"] = f"{SECRET} (the next one)"
     unread = ["6 predictions with values that were hashed with another secret: erase again with that one"]
     told = project.headrace("erase", "lines", ANNA, "--why", "she asked", "--json").json
@@ -203,7 +204,7 @@ def test_a_person_is_left_out_of_what_a_server_has_not_sealed_yet(project: Proje
 @pytest.mark.parametrize(
     ("settings", "secret", "told"),
     [
-        ("", None, "`LOG_SECRET`, which `[serve] hash_secret` names, isn't set"),
+        ("", None, "that `[serve] hash_secret` names isn't set"),
         ("", "too short", "has fewer than 16 characters"),
         ('drop = ["incone"]', SECRET, "did you mean `income`?"),
         ('hash = ["custmer"]', SECRET, "`hash` in `[endpoint.lines]` names `custmer`, and no record has such a column"),
@@ -250,6 +251,26 @@ def test_a_key_that_the_log_drops_is_refused_and_a_secret_is_needed_to_hash(proj
     project.write("headrace.toml", SETTINGS.replace('hash_secret = "LOG_SECRET"', ""))
     done = project.headrace("serve", "--port", "0")
     assert (done.code, "the settings name no secret to hash with" in done.err) == (2, True), done
-    project.write("headrace.toml", SETTINGS.replace('"LOG_SECRET"', f'"{SECRET}"'))
-    done = project.headrace("serve", "--port", "0")
-    assert (done.code, "hash_secret" in done.err) == (2, True), done
+    for pasted in (SECRET, f"a{SECRET}", f"{SECRET}-"):
+        project.write("headrace.toml", SETTINGS.replace('"LOG_SECRET"', f'"{pasted}"'))
+        done = project.headrace("serve", "--port", "0")
+        assert (done.code, "hash_secret" in done.err, SECRET in done.err) == (2, True, False), done
+
+
+def test_a_column_of_the_section_serve_may_be_one_of_an_endpoint_that_is_not_served_now(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = {"rents": "size", "churn": "email"}
+    monkeypatch.setattr(redaction, "_takes", lambda _, name, __: [(Column(name=takes[name], type="string"),)])
+    routes = {name: sole(name, 1) for name in takes}
+    project.write("headrace.toml", '[serve]\ndrop = ["email"]\n')
+    with read(found := projects_of(project)) as views:
+        for names in ([], ["rents"], ["churn"]):
+            redaction.check(found, views, routes, names)
+        with pytest.raises(ConfigError, match="no record has such a column"):
+            redaction.check(found, views, {"rents": routes["rents"]}, ["rents"])
+    project.write("headrace.toml", '[endpoint.rents]\ndrop = ["email"]\n')
+    with read(found := projects_of(project)) as views:
+        redaction.check(found, views, routes, ["churn"])
+        with pytest.raises(ConfigError, match="no record has such a column"):
+            redaction.check(found, views, routes, ["rents"])

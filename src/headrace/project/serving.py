@@ -104,7 +104,7 @@ class ServeSection(Section, frozen=True):
         ),
     ] = ()
     hash_secret: Annotated[
-        Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None,
+        str | None,  # of any form: an error about its form would show a secret that somebody wrote here
         Meta(
             description="The environment variable with the secret for `hash`: a random text of at least 16 characters. "
             "The server needs it, and so do `headrace erase` and commands that match labels by key."

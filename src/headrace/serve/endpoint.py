@@ -133,7 +133,8 @@ class LiveEndpoint:
                 variant, running = self._runner(route, name)
                 request.answers(variant.name, running.version)
                 held.enter_context(running.busy())
-                part = await asyncio.to_thread(stream.part, places, _records(running, route).beside, self.redaction)
+                records = _records(running, route)
+                part = await asyncio.to_thread(stream.part, places, records.takes, records.beside, self.redaction)
                 shares.append(_Share(variant.name, running, places, part))
             outcomes = await self._outcomes(shares)
             parts = [
@@ -366,9 +367,9 @@ async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
 def _answered(
     endpoint: str, share: _Share, redaction: Redaction, request: Asked, outcome: Outcome, began: float, salt: int
 ) -> Answered:
-    rows = share.rows
+    rows, takes = share.rows, share.running.records.takes
     if isinstance(rows, Rows):
-        given = _encode(_by_row(redaction.columns({**rows.columns, **rows.beside}), rows.count))
+        given = _encode(_by_row(redaction.columns({**rows.columns, **rows.beside}, takes), rows.count))
         answers, names = _encode(_by_row(outcome.columns, rows.count)), rows.names
     else:
         given, answers, names = rows.given, outcome.arrow or b"", ()

@@ -12,10 +12,11 @@ from headrace.errors import DataError, sentence
 from headrace.models.streams import stream_of, table_in
 from headrace.models.types import tells_time, tells_whom
 from headrace.serve.asking import RowsRefused
-from headrace.serve.predictions.redaction import NO_REDACTION, Redaction
+from headrace.serve.predictions.redaction import NO_REDACTION, Redaction, only
 from headrace.serve.records import Fault, RecordsRefused, why_untold
 from headrace.spec.endpoint import key_text
 from headrace.spec.noun import Noun
+from headrace.spec.signature import Column
 
 MOST_ROWS = 100_000
 """How many rows a request may have."""
@@ -39,21 +40,25 @@ class Stream(NamedTuple):
     keys: Sequence[str] | None
 
     def part(
-        self, places: Sequence[int] | None, beside: Sequence[str], redaction: Redaction = NO_REDACTION
+        self,
+        places: Sequence[int] | None,
+        takes: Sequence[Column],
+        beside: Sequence[str],
+        redaction: Redaction = NO_REDACTION,
     ) -> StreamPart:
-        """Return the rows at the positions `places` (None: all rows). The columns `beside` are those that the model
-        doesn't take: they aren't sent to the model, and are logged as texts, as they are for records. `redaction` says
-        which columns are dropped from the log or hashed."""
-        if places is None and not beside:
-            given = self.body if redaction.is_empty else stream_of(redaction.table(self.table))
-            return StreamPart(count=self.table.num_rows, given=given, asked=self.body)
+        """Return the rows at the positions `places` (None: all rows). The model takes the columns `takes`. The columns
+        `beside` say whom and when the rows are about, and the model doesn't take them: they aren't sent to the model,
+        and are logged as texts, as they are for records. Other columns of the stream aren't logged, since no setting
+        could name them. `redaction` says which columns are dropped from the log or hashed."""
         table = self.table if places is None else self.table.take(places)
-        asked = given = stream_of(table.drop_columns(list(beside)))
-        if beside or not redaction.is_empty:
-            for name in beside:
-                texts = self.texts[name] if places is None else [self.texts[name][place] for place in places]
-                table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
-            given = stream_of(table if redaction.is_empty else redaction.table(table))
+        asked = self.body if places is None and not beside else stream_of(table.drop_columns(list(beside)))
+        known = {*beside, *(column.name for column in takes)}
+        if not beside and redaction.is_empty and known.issuperset(table.column_names):
+            return StreamPart(count=table.num_rows, given=asked, asked=asked)
+        for name in beside:
+            texts = self.texts[name] if places is None else [self.texts[name][place] for place in places]
+            table = table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+        given = stream_of(redaction.table(only(table, known), takes))
         return StreamPart(count=table.num_rows, given=given, asked=asked)
 
 

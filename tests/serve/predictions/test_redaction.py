@@ -13,6 +13,7 @@ import pytest
 
 from headrace.errors import ConfigError
 from headrace.inspect.endpoints.redaction import same_keys
+from headrace.models.fitting import column_of
 from headrace.models.labels import MADE, resolved, table_by_key
 from headrace.models.streams import stream_of, table_in
 from headrace.project.serving import ServeSection
@@ -24,7 +25,7 @@ from headrace.serve.predictions.prediction import Answered
 from headrace.serve.predictions.redaction import PREFIX, Hasher, Redaction, marks_in
 from headrace.serve.predictions.segment import Contents, Logged
 from headrace.serve.records import Records, Strictness
-from headrace.spec.endpoint import Route, sole
+from headrace.spec.endpoint import Route, key_text, sole
 from headrace.spec.signature import Column
 from tests.serve.predictions.samples import answered
 from tests.serve.test_live import Bed, run
@@ -178,6 +179,70 @@ def test_no_form_and_no_variant_logs_what_is_dropped_or_hashed(route: Route) -> 
         assert len(of_anna) == expected * 2 // 3
 
     run(test)
+
+
+@pytest.mark.parametrize("redaction", [HIDING, Redaction()], ids=["hiding", "all"])
+@pytest.mark.parametrize(
+    "route",
+    [ROUTE, ROUTE.about("account", None), ROUTE.about("account", None).sharing("canary", 4, 0.5)],
+    ids=["alone", "key beside", "canary"],
+)
+def test_a_column_that_the_model_does_not_take_is_not_logged_from_a_stream(route: Route, redaction: Redaction) -> None:
+    given = {
+        "x": [1.0, 2.0],
+        "income": [INCOME] * 2,
+        "customer": [ANNA, "bob"],
+        "email": [ANNA] * 2,
+        "Income": [INCOME] * 2,
+    }
+
+    async def test(bed: Bed) -> None:
+        bed_of(bed, redaction)
+        bed.go(route)
+        await bed.ready()
+        await bed.until(lambda: all(bed.models.get(each) for each in route.versions))
+        columns = given | ({"account": ["a", "b"]} if route.key else {})
+        await bed.endpoint.predict_stream(Asked(stream_of(pa.table(columns)), "", 7.0))
+        rows = [row for each in bed.log.kept for row in rows_of(each)]
+        assert sum(each.count for each in bed.log.kept) == len(rows) == 2
+        for row in rows:
+            assert row.keys() == columns.keys() - {"email", "Income"} - redaction.dropped
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "typed"),
+    [
+        (pa.decimal128(10, 2), [b'"17"', b"17.0", b'"17.00"'], "17.00"),
+        (pa.float32(), [b"0.1"], "0.10000000149011612"),
+        (
+            pa.timestamp("us", "UTC"),
+            [b'"2026-01-31T09:00:00+01:00"', b'"2026-01-31T08:00:00Z"'],
+            "2026-01-31T08:00:00+00:00",
+        ),
+        (pa.int64(), [b"17"], "17"),
+        (pa.string(), [b'"17"', b'"17"'], "17"),
+    ],
+    ids=str,
+)
+def test_equal_values_of_a_column_have_the_same_hash_in_all_forms_and_the_person_is_found(
+    kind: pa.DataType, raw: list[bytes], typed: str
+) -> None:
+    takes = [Column(name="customer", type=str(kind))]
+    body = b'{"records": [%s]}' % b",".join(b'{"customer": %s}' % each for each in raw)
+    rows = Records(takes, Strictness(), most=100).rows(body)
+    expected = [HASHER.hashed(typed)] * len(raw)
+    assert HIDING.columns(rows.columns, takes)["customer"] == expected
+    values = column_of(rows.columns["customer"], kind)
+    assert {key_text(each) for each in values.to_pylist()} == {typed}, "`headrace erase` looks for this text"
+    for table in (pa.table({"customer": values}), pa.table({"customer": values.dictionary_encode()})):
+        assert HIDING.table(table, takes).column("customer").to_pylist() == expected
+    wider = pa.table({"customer": pa.array([0.1], pa.float64())})
+    if kind == pa.float32():
+        assert HIDING.table(wider, takes).column("customer").to_pylist() == [
+            HASHER.hashed(pa.scalar(0.1, kind).as_py())
+        ]
 
 
 def part_of(*entries: Answered) -> pa.Table:

@@ -4,7 +4,7 @@ need."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +21,11 @@ from headrace.spec.signature import Column
 
 LEAST_SECRET = 16
 """The least characters of a secret. With a shorter one, all secrets could be tried."""
-_HINT = "make one, and give it to all who need it: `python -c 'import secrets; print(secrets.token_hex(32))'`"
+_HINT = (
+    "the setting has the variable's name, never the secret. Set the variable to the secret with which the log's values"
+    " were hashed: with another one, people can't be found in them. Only if there is none yet, make one:"
+    " `python -c 'import secrets; print(secrets.token_hex(32))'`"
+)
 
 
 def hasher_of(settings: ServeSection) -> Hasher | None:
@@ -35,9 +39,8 @@ def hasher_of(settings: ServeSection) -> Hasher | None:
     secret = os.environ.get(settings.hash_secret, "")
     if len(secret) < LEAST_SECRET:
         why = f"has fewer than {LEAST_SECRET} characters" if secret else "isn't set"
-        raise ConfigError(
-            f"the environment variable `{settings.hash_secret}`, which `[serve] hash_secret` names, {why}", hint=_HINT
-        )
+        # The variable's name isn't shown: somebody may have written the secret there.
+        raise ConfigError(f"the environment variable that `[serve] hash_secret` names {why}", hint=_HINT)
     return Hasher(secret)
 
 
@@ -69,16 +72,21 @@ def check(project: Project, views: Views, routes: Mapping[str, Route], names: Co
         ConfigError: the secret isn't set; or an endpoint drops its key or time column, or hashes its time column; or a
             column is named in both settings, can't be hashed, or is in no record of the endpoints.
     """
-    config, found = project.config, dict[str, tuple[Route, Sequence[Sequence[Column]]]]()
+    config, served = project.config, set[str]()
     every = {name: config.of_endpoint(name) for name in names or {**config.endpoint, **routes}}
+    found = {name: (route, _takes(views, name, route)) for name, route in routes.items()} if _is_any(config) else {}
     for name, settings in (every if names else {**every, "": config.serve}).items():
         if settings.log != "off":
             redaction_of(settings)
             if name in routes and (settings.drop or settings.hash):
-                found[name] = routes[name], _takes(views, name, routes[name])
+                served.add(name)
                 _check(settings, name, *found[name])
     for setting in ("drop", "hash"):
-        _check_known(project.config, setting, found)
+        _check_known(config, setting, found, served)
+
+
+def _is_any(config: Config) -> bool:
+    return any(each.drop or each.hash for each in (config.serve, *map(config.of_endpoint, config.endpoint)))
 
 
 def _takes(views: Views, endpoint: str, route: Route) -> list[tuple[Column, ...]]:
@@ -98,10 +106,16 @@ def _check(settings: ServeSection, endpoint: str, route: Route, versions: Sequen
             )
 
 
-def _check_known(config: Config, setting: str, found: Mapping[str, tuple[Route, Sequence[Sequence[Column]]]]) -> None:
-    """Refuse a column that no record has: a column whose name is misspelt would be logged as it is. A column of
-    `[serve]` must be in a record of one endpoint. If not all columns are known before the models are loaded, the server
-    says later what is wrong."""
+def _check_known(
+    config: Config,
+    setting: str,
+    found: Mapping[str, tuple[Route, Sequence[Sequence[Column]]]],
+    served: Set[str],
+) -> None:
+    """Refuse a column that no record has: a column whose name is misspelt would be logged as it is. `found` has what is
+    known of each endpoint. A column of `[serve]` must be in a record of one endpoint with this setting, even if the
+    endpoint isn't `served` now. If not all columns are known before the models are loaded, the server says later what
+    is wrong."""
     named: dict[str, list[str]] = {}
     for name in found:
         own = config.endpoint.get(name)
@@ -109,7 +123,7 @@ def _check_known(config: Config, setting: str, found: Mapping[str, tuple[Route, 
         named.setdefault(f"[endpoint.{name}]" if has_own else "[serve]", []).append(name)
     for section, names in named.items():
         every = [columns for name in names for columns in found[name][1]]
-        if not all(every):
+        if not all(every) or served.isdisjoint(names):
             continue
         known = {column.name for columns in every for column in columns}
         known |= {each for name in names for each in (found[name][0].key, found[name][0].time) if each is not None}

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.models.fitting import column_of
 from headrace.models.predicted import plain
-from headrace.models.types import is_text, plain_type
+from headrace.models.types import in_type, is_text, kind_named, plain_type
 from headrace.spec.endpoint import key_text
+from headrace.spec.signature import Column
 
 PREFIX = "hmac:"
 """What each hashed value begins with. The mark of the secret follows, then a colon, and the HMAC in hex digits."""
@@ -78,35 +80,64 @@ class Redaction(NamedTuple):
         """Whether rows are logged as they are."""
         return not (self.dropped or self.hashed)
 
-    def columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-        """Return the columns of records as they are logged."""
+    def columns(
+        self, columns: Mapping[str, Sequence[Any]], takes: Sequence[Column] = ()
+    ) -> Mapping[str, Sequence[Any]]:
+        """Return the columns of records as they are logged. Values are hashed in the type that the model takes, if it
+        takes the column: so `0.1` for a column of 32-bit floats has the same hash in JSON and in Arrow."""
         if self.is_empty:
             return columns
-        return {name: self._logged(name, values) for name, values in columns.items() if name not in self.dropped}
+        kinds = self._kinds(takes)
+        return {
+            name: self._logged(values, kinds.get(name)) if name in self.hashed else values
+            for name, values in columns.items()
+            if name not in self.dropped
+        }
 
-    def table(self, table: pa.Table) -> pa.Table:
-        """Return the rows of a stream as they are logged. Metadata of the stream is left out, because a client can
-        write anything there."""
-        places = [place for place, name in enumerate(table.column_names) if name not in self.dropped]
-        if not places:  # Arrow counts the rows of a table without columns only if it is made in this way
-            bare = pa.array([{}] * table.num_rows, pa.struct([]))
-            return pa.Table.from_batches([pa.RecordBatch.from_struct_array(bare)])
-        table = table.select(places)
+    def table(self, table: pa.Table, takes: Sequence[Column] = ()) -> pa.Table:
+        """Return the rows of a stream as they are logged; for `takes`, see `columns`. If columns are dropped or hashed,
+        metadata of the stream is left out, because a client can write anything there."""
+        if self.is_empty:
+            return table
+        table, kinds = only(table, set(table.column_names) - self.dropped), self._kinds(takes)
         for place, name in enumerate(table.column_names):
             if name in self.hashed:
-                assert self.hasher is not None, "columns are hashed with a secret"
-                table = table.set_column(place, name, self.hasher.column(table.column(place)))
-        return table.cast(pa.schema([pa.field(each.name, each.type) for each in table.schema]))
+                values, kind = table.column(place), kinds.get(name)
+                typed = None if kind is None else in_type(values, kind)
+                table = table.set_column(place, name, self._hasher.column(values if typed is None else typed))
+        bare = pa.schema([pa.field(each.name, each.type) for each in table.schema])
+        return table.cast(bare) if table.num_columns else table
 
-    def _logged(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        if name not in self.hashed:
-            return values
+    @property
+    def _hasher(self) -> Hasher:
         assert self.hasher is not None, "columns are hashed with a secret"
-        return [self.hasher.hashed(each) for each in values]
+        return self.hasher
+
+    def _kinds(self, takes: Sequence[Column]) -> dict[str, pa.DataType]:
+        """Return the types of the hashed columns, as far as they are known."""
+        kinds = {column.name: kind_named(column.type) for column in takes if column.name in self.hashed}
+        return {name: plain_type(kind) for name, kind in kinds.items() if kind is not None}
+
+    def _logged(self, values: Sequence[Any], kind: pa.DataType | None) -> Sequence[Any]:
+        if kind is not None and not is_text(kind):
+            try:
+                return list(self._hasher.column(pa.chunked_array([column_of(values, kind)])).to_pylist())
+            except (pa.ArrowException, ValueError, TypeError, OverflowError):
+                pass  # a value that the type can't hold: the model can't take it either
+        return [self._hasher.hashed(each) for each in values]
 
 
 NO_REDACTION = Redaction()
 """Rows are logged as they are."""
+
+
+def only(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """Return a table with only those of its columns that are in `names`. There may be none."""
+    places = [place for place, name in enumerate(table.column_names) if name in names]
+    if not places:  # Arrow counts the rows of a table without columns only if it is made in this way
+        bare = pa.array([{}] * table.num_rows, pa.struct([]))
+        return pa.Table.from_batches([pa.RecordBatch.from_struct_array(bare)])
+    return table.select(places)
 
 
 def is_hashed(value: object) -> bool:

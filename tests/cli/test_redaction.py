@@ -189,6 +189,33 @@ def test_what_is_dropped_or_hashed_is_in_no_file_and_a_person_is_still_labelled_
     assert project.headrace("fsck", "--deep").code == 0
 
 
+def test_another_secret_is_told_when_a_server_starts_and_by_erasures_of_tables_and_labels(project: Project) -> None:
+    watch = "\n\n@hr.stage\ndef kept(rows: pa.Table) -> pa.Table:\n    return rows.slice(1)\n\n\n"
+    watch += '@hr.pipeline\ndef watch() -> None:\n    kept(ingest.predictions("lines"))\n'
+    bob = PIPELINES.replace('"-".join(["anna", "7f3a9c"])', f'"{hidden("bob")}"')
+    project.write("pipelines.py", bob + watch)
+    with serving(project) as served:
+        ask_in_all_forms(served, "bob", ANNA)
+    assert seal_predictions(projects_of(project)) == 6
+    for pipeline in ("watch", "pay"):
+        deploy(project, pipeline)
+    told = project.headrace("erase", "lines", ANNA, "--dry-run", "--why", "x", "--json").json
+    assert (told["predictions"], told["unread"]) == (3, [])
+    with serving(project) as served:
+        assert "another secret" not in served.output.read_text()
+    project.environment["LOG_SECRET"] = f"{SECRET} (the next one)"
+    with serving(project) as served:
+        assert "endpoint `lines` in the log were hashed with another secret" in served.output.read_text()
+    told = project.headrace("erase", "lines", ANNA, "--why", "she asked", "--json").json
+    otherwise = "with values that were hashed with another secret: erase again with that one"
+    assert (told["predictions"], told["tables"]) == (0, [])
+    assert told["unread"][:2] == [f"6 predictions {otherwise}", f"1 label {otherwise}"]
+    tables = [each for each in told["unread"] if each.endswith(f": 5 rows {otherwise}")]
+    assert any("task `kept` of run" in each for each in tables), told["unread"]
+    (again,) = project.headrace("erase", "--resume", "--json").json["erasures"]
+    assert again["unread"] == told["unread"]
+
+
 def test_a_person_is_left_out_of_what_a_server_has_not_sealed_yet(project: Project) -> None:
     with serving(project) as served:
         ask_in_all_forms(served, "bob", ANNA)

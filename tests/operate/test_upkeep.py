@@ -10,12 +10,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from headrace.backends.processes import spawn
 from headrace.backends.processes.orphans import note_mark
 from headrace.backends.processes.spawn import Spawned
+from headrace.inspect.views import read
 from headrace.ledger.ledger import Ledger
-from headrace.operate.upkeep.upkeep import _clear
+from headrace.operate.upkeep.upkeep import Keep, _clear, collect
+from headrace.project.state import open_ledger, open_store
 from headrace.store.folder.folder import FolderStore
+from tests.operate.test_erase import load, log
+from tests.projects import Project as Folder
 
 
 def test_a_folder_that_its_run_removes_meanwhile_is_no_trouble(tmp_path: Path) -> None:
@@ -33,6 +39,25 @@ def test_a_folder_that_its_run_removes_meanwhile_is_no_trouble(tmp_path: Path) -
     with Meanwhile(tmp_path / "ledger.db") as ledger:
         _clear(ledger, FolderStore(tmp_path / "store"), frozenset())
     assert not scratch.exists()
+
+
+def test_a_folder_of_unpacked_code_that_can_not_be_cleared_is_told_after_the_collection(tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text("")
+    project, said = load(tmp_path), list[str]()
+    with open_ledger(project):
+        (open_store(project).local / "bundles" / ".lock").mkdir(parents=True)  # as if it were another user's
+    assert collect(project, Keep(), dry_run=False, say=said.append).count == 0
+    assert ["unpacked code in" in each and "can't be deleted" in each for each in said] == [True]
+
+
+@pytest.mark.parametrize(("keep", "sealed"), [("forever", 0), ("36500d", 1)])
+def test_gc_seals_the_log_only_if_some_predictions_are_kept_for_a_time(tmp_path: Path, keep: str, sealed: int) -> None:
+    (tmp_path / "headrace.toml").write_text(f'[serve]\nkeep = "{keep}"\n')
+    project = load(tmp_path)
+    log(project, ["anna"])
+    assert Folder(tmp_path).headrace("gc").code == 0
+    with read(project) as views:
+        assert len(views.prediction_parts("rents")) == sealed
 
 
 def test_a_stopped_process_of_a_run_that_never_began_is_ended_and_one_of_a_run_that_lives_is_not(

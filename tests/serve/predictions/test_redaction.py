@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.errors import ConfigError
+from headrace.inspect.endpoints.marks import marks_in
 from headrace.inspect.endpoints.redaction import same_keys
 from headrace.models.fitting import column_of
 from headrace.models.labels import MADE, resolved, table_by_key
@@ -22,7 +23,7 @@ from headrace.serve.inference.tensors import inquiry_in
 from headrace.serve.predictions.keeping import Keeping
 from headrace.serve.predictions.part import UNREAD, parts
 from headrace.serve.predictions.prediction import Answered
-from headrace.serve.predictions.redaction import PREFIX, Hasher, Redaction, marks_in
+from headrace.serve.predictions.redaction import PREFIX, Hasher, Redaction
 from headrace.serve.predictions.segment import Contents, Logged
 from headrace.serve.records import Records, Strictness
 from headrace.spec.endpoint import Route, key_text, sole
@@ -274,7 +275,7 @@ def test_requests_from_before_and_after_a_change_of_the_settings_are_in_one_part
     assert [row["x"] for row in rows] == [1.0, 2.0, 1.0]
     assert [row.get("income") for row in rows] == [5.0, None, 5.0]
     assert rows[1]["customer"] == HASHER.hashed(17)
-    assert marks_in(found.column("input"), ["customer"]) == {HASHER.mark: 1}
+    assert marks_in(found, ["customer"]) == {HASHER.mark: 1}
 
 
 def test_rows_of_which_nothing_is_left_can_still_be_read() -> None:
@@ -297,10 +298,33 @@ def test_the_secrets_of_hashed_values_are_told_apart_without_knowing_them() -> N
         {"customer": "hmac of nothing", "friend": HASHER.hashed("b")},
         {"customer": HASHER.hashed("a"), "friend": "hmac:"},
     ]])  # fmt: skip
-    assert marks_in(rows, ["customer"]) == {HASHER.mark: 2, other.mark: 1}
+    assert marks_in(pa.table({"input": rows}), ["customer"]) == {HASHER.mark: 2, other.mark: 1}
     texts = pa.chunked_array([[msgspec.json.encode(each).decode() for each in rows.to_pylist()]])
-    assert marks_in(texts, ["customer"]) == {HASHER.mark: 3, other.mark: 2}
-    assert marks_in(pa.chunked_array([pa.nulls(2)]), ["customer"]) == {}
+    assert marks_in(pa.table({"input": texts}), ["customer"]) == {HASHER.mark: 3, other.mark: 2}
+    assert marks_in(pa.table({"input": pa.nulls(2), "customer": pa.nulls(2)}), ["customer"]) == {}
+    hashed = pa.array([HASHER.hashed("a"), other.hashed("a"), None, "a"])
+    odd = pa.Array.from_buffers(pa.string(), 1, pa.array([b"hmac:\xff"]).buffers())
+    twice = pa.table([pa.array([1]), pa.array([2]), odd, odd], ["id", "id", "input", "customer"])
+    assert marks_in(twice, ["customer"]) == {}, "tables of users may be odd"
+    assert marks_in(pa.table({"id": [1], "input": ['{"(unread)":"YQ=="}']}), ["customer"]) == {}
+    for column in (hashed, hashed.dictionary_encode(), hashed.cast(pa.large_string()), hashed.cast(pa.string_view())):
+        assert marks_in(pa.table({"customer": column, "friend": hashed}), ["customer"]) == {
+            HASHER.mark: 1,
+            other.mark: 1,
+        }
+
+
+def test_the_secrets_of_values_in_requests_that_were_stored_as_bytes_are_told_too() -> None:
+    hashed = [HASHER.hashed("a"), HASHER.hashed("b")]
+    ids = part_of(answered(1, count=2, given=b"[{},{}]")).column("id")
+    for data in (
+        msgspec.json.encode([{"customer": each} for each in hashed]),
+        stream_of(pa.table({"customer": hashed}), "zstd"),
+    ):
+        rows = pa.StructArray.from_arrays([pa.array([data, None], pa.binary())], [UNREAD])
+        texts = pa.array([msgspec.json.encode({UNREAD: data}).decode(), "{}"])
+        for column in (rows, texts):
+            assert marks_in(pa.table({"id": ids, "input": column}), ["customer"]) == {HASHER.mark: 2}
 
 
 def test_a_server_says_which_columns_it_can_not_drop_and_that_a_route_has_a_dropped_key() -> None:

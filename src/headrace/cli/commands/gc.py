@@ -54,7 +54,7 @@ def command(
         everything=keep_all,
     )
     unsealed = None if dry_run else _seal(loaded)
-    collected = collect(loaded, rules, dry_run=dry_run)
+    collected = collect(loaded, rules, dry_run=dry_run, say=tell)
     if as_json:
         say_json(collected)
     else:
@@ -68,7 +68,7 @@ def _seal(loaded: project.Project) -> HeadraceError | None:
     """Seal the predictions of this host if some are kept only for a time, since gc sees only sealed ones. Return the
     error if that fails: then the caller collects first, which may help if the disk is full."""
     config = loaded.config
-    if all(each.keep is None for each in (config.serve, *map(config.of_endpoint, config.endpoint))):
+    if all(each.keep_s is None for each in (config.serve, *map(config.of_endpoint, config.endpoint))):
         return None
     try:
         seal_predictions(loaded)

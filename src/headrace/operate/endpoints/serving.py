@@ -22,6 +22,7 @@ import uvloop
 
 from headrace.errors import ConfigError, LedgerError, NotFoundError, UsageError, near, text_of
 from headrace.inspect.endpoints import redaction
+from headrace.inspect.endpoints.marks import of_other_secrets
 from headrace.inspect.views import VersionView, read
 from headrace.models.signature import example_of
 from headrace.operate.endpoints import model_process
@@ -128,6 +129,8 @@ def serve(
         say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
     with read(project) as views:
         redaction.check(project, views, routes, names)
+        for warning in of_other_secrets(project, views, names or sorted(routes)):
+            say(warning)
     model_process.check(project)
     host, port = listening.host, listening.port
     sockets = loopback(port) if host is None else addressed(host, port)

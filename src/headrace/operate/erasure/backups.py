@@ -17,7 +17,7 @@ from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
 from headrace.ledger.transfer.backup import Backups, Snapshot
 from headrace.ledger.transfer.erased_rows import refs_in
-from headrace.operate.erasure.search import FORMS, LOGS, Found, holds, named
+from headrace.operate.erasure.search import FORMS, LOGS, Found, named, searched
 from headrace.spec.artifact import ERASED, Ref
 from headrace.spec.endpoint import Erasure
 
@@ -90,7 +90,7 @@ def _is_about(db: Database, backups: Backups, erasure: Erasure, ref: Ref, what: 
     read, note this in the erasure's record."""
     found = Found(refs=(ref,), what=what, joined=frozenset())
     try:
-        if is_about := holds(found, erasure, {"backup": backups.store}, codecs):
+        if is_about := searched(found, erasure, {"backup": backups.store}, codecs).is_about:
             erasures.erase(db, erasure, [(ref, what)])
         return is_about
     except BlobMissing:

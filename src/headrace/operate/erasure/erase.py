@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from functools import partial
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError
+from headrace.inspect.endpoints.marks import marks_in, others
 from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
 from headrace.inspect.endpoints.redaction import hasher_of
@@ -42,7 +44,7 @@ from headrace.operate.erasure.bundles import files_with
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.report.measures import count_text
-from headrace.serve.predictions.redaction import Hasher, marks_in
+from headrace.serve.predictions.redaction import Hasher
 from headrace.spec.artifact import ERASED, decode_ref
 from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of
 from headrace.spec.intent import RegistryKind
@@ -179,7 +181,7 @@ class _Erasing:
         self._say = say
         self._key = key  # None if it isn't known any more
         self._mark = None if hasher is None else hasher.mark
-        self._hidden = dict[int, int]()  # by part of the log, how many rows are hashed with another secret
+        self._hidden = dict[tuple[str, int], int]()  # by what and part of the log: rows hashed with another secret
         self._codecs = Codecs()
         self._left: list[str] = []
         self._unread: list[str] = []
@@ -288,8 +290,7 @@ class _Erasing:
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
         for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
             mask, doubtful = about(table, self._erasure)
-            marks = marks_in(table.column("input"), self._erasure.columns)
-            self._hidden[row.number] = sum(count for mark, count in marks.items() if mark != self._mark)
+            self._hidden["prediction", row.number] = others(marks_in(table, self._erasure.columns), self._mark)
             if mask.any():
                 digests = ids_about(table, mask, self._erasure)
                 self._digests |= digests
@@ -297,16 +298,20 @@ class _Erasing:
                 yield replace(rewritten, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
         rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
         for row, table in self._parts(list(rows), lease):
+            self._hidden["label", row.number] = others(marks_in(table, ["key"]), self._mark)
             mask = labels_about(table, self._digests, self._erasure)
             if mask.any():
                 yield self._rewritten(row, table, mask, is_labels=True)
 
     def _hashed(self, db: Database) -> list[str]:
-        """Return a line that says how many predictions can't be searched, because another secret than the present one
-        hashed them. If the key isn't known any more, return the line that was recorded."""
+        """Return lines that say how many predictions and labels can't be searched, because another secret than the
+        present one hashed them. If the key isn't known any more, return the lines that were recorded."""
         if self._key is None:
             return [each for each in erasures.told(db, self._erasure).unread if each.endswith(_OTHERWISE)]
-        return [f"{count_text(count, 'prediction')} {_OTHERWISE}"] if (count := sum(self._hidden.values())) else []
+        hidden = Counter[str]()
+        for (what, _), count in self._hidden.items():
+            hidden[what] += count
+        return [f"{count_text(count, what)} {_OTHERWISE}" for what, count in hidden.items() if count]
 
     def _parts(
         self, rows: Sequence[PredictionPartRecord], lease: Lease
@@ -348,8 +353,11 @@ class _Erasing:
             self._searched.add(found.digest)
             lease.renew()
             try:
-                if search.holds(found, self._erasure, places, self._codecs):
+                result = search.searched(found, self._erasure, places, self._codecs)
+                if result.is_about:
                     holding.append(found)
+                elif self._key is not None and (count := others(result.marks, self._mark)):
+                    self._unread.append(f"{found.what}: {count_text(count, 'row')} {_OTHERWISE}")
             except HeadraceError as error:
                 self._unread.append(f"{found.what}: {error.message}")
         return holding

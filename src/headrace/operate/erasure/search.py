@@ -4,7 +4,9 @@ datasets."""
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
 import pyarrow as pa
 from msgspec import Struct
@@ -12,6 +14,7 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, HeadraceError, NotFoundError, UsageError, near
+from headrace.inspect.endpoints.marks import marks_in
 from headrace.inspect.endpoints.person import may_name, rows_about
 from headrace.inspect.views import read
 from headrace.ledger import records
@@ -184,8 +187,16 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
                 yield from ((ref, table.called(row), True) for out in table.encoded(row) for ref in _read(out))
 
 
-def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: Codecs) -> bool:
-    """Return whether a table has a row about the person.
+class Searched(NamedTuple):
+    """What a search of a table found: whether it has a row about the person, and how many rows have hashed values in
+    the erasure's columns, by the mark of the secret."""
+
+    is_about: bool
+    marks: Counter[str]
+
+
+def searched(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: Codecs) -> Searched:
+    """Search a table for rows about the person.
 
     Raises:
         HeadraceError: the table can't be read.
@@ -196,7 +207,9 @@ def holds(found: Found, erasure: Erasure, stores: Mapping[str, Store], codecs: C
             try:
                 if ref.inline is None and store.size(ref.digest, ref.nonce or "") is None:
                     continue
-                return may_hold(ref, erasure, store) and _holds(ref, erasure, store, codecs)
+                if not may_hold(ref, erasure, store):
+                    return Searched(False, Counter())
+                return _searched(ref, erasure, store, codecs)
             except HeadraceError as error:
                 last = error
     raise last
@@ -214,13 +227,17 @@ def may_hold(ref: Ref, erasure: Erasure, store: Store) -> bool:
         return True  # reading all of it says what is wrong
 
 
-def _holds(ref: Ref, erasure: Erasure, store: Store, codecs: Codecs) -> bool:
+def _searched(ref: Ref, erasure: Erasure, store: Store, codecs: Codecs) -> Searched:
     value = codecs.load(as_arrow(ref), store)
-    if isinstance(value, pa.RecordBatchReader):
-        return any(rows_about(pa.Table.from_batches([batch]), erasure).any() for batch in value)
-    if isinstance(value, pa.RecordBatch):
-        value = pa.Table.from_batches([value])
-    return isinstance(value, pa.Table) and bool(rows_about(value, erasure).any())
+    if isinstance(value, pa.RecordBatch | pa.Table):
+        value = [value]
+    marks = Counter[str]()
+    for each in value if isinstance(value, pa.RecordBatchReader | list) else ():
+        table = each if isinstance(each, pa.Table) else pa.Table.from_batches([each])
+        if rows_about(table, erasure).any():
+            return Searched(True, marks)
+        marks += marks_in(table, erasure.columns)
+    return Searched(False, marks)
 
 
 def as_arrow(ref: Ref) -> Ref:

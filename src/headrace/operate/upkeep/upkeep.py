@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 
 from headrace.backends.processes.orphans import end_leftovers
 from headrace.codec.codecs import Codecs
-from headrace.errors import ConfigError, LedgerDamaged
+from headrace.errors import ConfigError, LedgerDamaged, sentence
 from headrace.ledger import records
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
@@ -34,12 +34,12 @@ FOLDERS = ("logs", "scratch", "workers")
 YOUNG_S = 3600.0
 
 
-def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
+def collect(project: Project, keep: Keep, *, dry_run: bool, say: Callable[[str], None] = lambda _: None) -> Collected:
     """Delete blobs that no run names, and return what was deleted.
 
     If `keep` has rules, the runs that no rule keeps are deleted first, with their printed output. Predictions that are
     older than their endpoint's setting `keep` are deleted too, and so is unpacked code of runs that are gone. With
-    `dry_run`, nothing is deleted.
+    `dry_run`, nothing is deleted. `say` is called with a message if unpacked code can't be deleted.
 
     Raises:
         LedgerError: another collector is running.
@@ -51,7 +51,10 @@ def collect(project: Project, keep: Keep, *, dry_run: bool) -> Collected:
         collected = collector.collect(keep, logs=_LogRules(project), now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(collected.runs))
-            _clear_bundles(ledger, store, [held.since for held in collected.held])
+            try:
+                _clear_bundles(ledger, store, [held.since for held in collected.held])
+            except OSError as error:  # another user's folder, say
+                say(f"unpacked code in `{store.local}` can't be deleted: {sentence(error)}")
     return collected
 
 

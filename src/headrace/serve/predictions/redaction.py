@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -21,7 +20,8 @@ PREFIX = "hmac:"
 """What each hashed value begins with. The mark of the secret follows, then a colon, and the HMAC in hex digits."""
 _MARK_DIGITS = 8
 _HASHED = re.compile(f"{PREFIX}[0-9a-f]{{{_MARK_DIGITS}}}:[0-9a-f]{{64}}")
-_MARKED = re.compile(f"{PREFIX}([0-9a-f]{{{_MARK_DIGITS}}}):")
+MARKED = re.compile(f"{PREFIX}([0-9a-f]{{{_MARK_DIGITS}}}):")
+"""The beginning of a hashed value, with the mark of the secret as a group."""
 _OF_SECRET = b"headrace: the mark of this secret"
 
 
@@ -143,25 +143,3 @@ def only(table: pa.Table, names: Collection[str]) -> pa.Table:
 def is_hashed(value: object) -> bool:
     """Return whether a value of a log has the form of a hashed one. A client may have sent a text of this form."""
     return isinstance(value, str) and _HASHED.fullmatch(value) is not None
-
-
-def marks_in(rows: pa.ChunkedArray, columns: Collection[str]) -> Counter[str]:
-    """Return how many rows of a log have a hashed value in one of the fields `columns`, by the mark of the secret. Rows
-    that are JSON texts count if any field has a hashed value."""
-    found = Counter[str]()
-    for values in _texts(rows, columns):
-        for each in values.value_counts():
-            for mark in set(_MARKED.findall(each["values"].as_py() or "")):
-                found[mark] += each["counts"].as_py()
-    return found
-
-
-def _texts(rows: pa.ChunkedArray, columns: Collection[str]) -> Iterator[pa.ChunkedArray]:
-    if is_text(rows.type):
-        yield rows
-    elif pa.types.is_struct(rows.type):
-        yield from (
-            pc.struct_field(rows, [place])
-            for place, field in enumerate(rows.type)
-            if field.name in columns and is_text(field.type)
-        )

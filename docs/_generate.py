@@ -26,8 +26,8 @@ CLI = """\
 
 Data goes to stdout, and messages go to stderr. So `headrace runs | head` and `RUN=$(headrace run flights --detach)`
 work. With `--json`, stdout has one JSON object. An error is `{"error": ..., "message": ..., "hint": ...}`. The
-environment variables `NO_COLOR` and `FORCE_COLOR` switch colours off and on. RUN is a run's id, the beginning of an
-id, or `latest`.
+environment variables `NO_COLOR` and `FORCE_COLOR` switch colours off and on. RUN is a run's id, the beginning of the
+id, the last part of the id (`3f2a`), or `latest`, the newest run.
 
 | exit code | meaning |
 |---|---|

@@ -46,7 +46,7 @@ COMMANDS = {
     "tokens": "List, make and revoke the tokens that clients of endpoints need.",
     "predictions": "List what endpoints have answered.",
     "labels": "List the labels of an endpoint's predictions, by source.",
-    "withdraw": "Withdraw the labels of predictions that a source has sent.",
+    "withdraw": "Withdraw the labels that a source has sent to an endpoint.",
     "erase": "Erase a person from an endpoint's log, and from tables.",
     "erasures": "List the erasures of persons, and what each has erased.",
     "contract": "Draft a contract for a table from its data.",

@@ -120,7 +120,7 @@ class Estimator:
         if expected != len(frame.columns):
             raise UsageError(
                 f"the model takes {expected} columns, and {len(frame.columns)} are given: {', '.join(columns)}",
-                hint="name them, in the model's order: `features=[...]`",
+                hint="name the columns that the model takes, in the model's order: `features=[...]`",
             )
         return frame.to_numpy()
 

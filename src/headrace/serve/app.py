@@ -310,8 +310,8 @@ class App:
         return await path.answer(exchange)
 
     def _is_preflight(self, headers: Headers) -> bool:
-        """Return whether a request is a browser's check (preflight) whether a page of a shared site may send a
-        request."""
+        """Return whether this request is a preflight of a browser, sent for a page of a site that may read the
+        answers. With a preflight, a browser asks if the page may send its real request."""
         return len(self._access.cors(headers)) > 1 and bool(values(headers, b"access-control-request-method"))
 
     def _count(self, exchange: Exchange, status: int, sent: int) -> None:

@@ -30,8 +30,8 @@ def command(
     `headrace models NAME` lists the moves.
 
     If the alias is `production` and the model has an endpoint, the endpoint's requests go to the version from then on,
-    as after `headrace promote`. If the version takes other columns than the `production` before, the command warns:
-    clients may still send the columns of that version.
+    as after `headrace promote`. If this version takes other columns than the version that was `production` before, the
+    command warns: clients may still send the columns of the earlier version.
 
     If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
     it moves the alias anyway.

@@ -23,10 +23,10 @@ from headrace.report.marks import printable
 @click.option("-f", "--follow", "following", is_flag=True, help="Keep printing until the run has ended.")
 @options.config
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest`. Without TASK, the output of all tasks
-    is printed, and a line above each part of it names the task. With TASK, only that task's output is printed, and a
-    line on stderr says when another attempt begins. A reused task has printed nothing in RUN, so its output from the
-    run that made its result is shown.
+    """RUN is a run's id, the beginning or last part (`3f2a`) of an id, or `latest`. Without TASK, the output of all
+    tasks is printed, and a line above each part of it names the task. With TASK, only that task's output is printed,
+    and a line on stderr says when another attempt begins. A reused task has printed nothing in RUN, so its output from
+    the run that made its result is shown.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.

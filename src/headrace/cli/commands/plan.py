@@ -37,10 +37,10 @@ def command(
     cost, if past runs show this. The time and cost include copies to other regions only for outputs that exist already.
 
     `plan` looks for reusable results in the same way as the run will. But a stage with `cache=False`, such as one that
-    reads a source, runs each time, so its output isn't known yet. For tasks that depend on it, `plan` looks for results
-    made from its outputs in the last five runs, and for runs of the task with the same code and the same other inputs.
-    If it finds one, it says `reuse if unchanged`: the task is reused unless the output has changed. Otherwise it says
-    `run`.
+    reads a source, runs each time, so its output isn't known yet. For each task that depends on this output, `plan`
+    looks at earlier runs. It says `reuse if unchanged` if the task has a stored result that was made from the output of
+    one of the last five runs, or if an earlier run had the task with the same code and the same other inputs. Then the
+    task is reused if the new output equals one from which a stored result was made. Otherwise `plan` says `run`.
 
     A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
     time of the task's function alone, over all attempts; a forecast is for one attempt.

@@ -56,8 +56,9 @@ def command(
     one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
     the artifact's digest or the beginning of it. NAMED is the address of another version, such as `model:NAME:3`.
 
-    If the alias `production` is given and the model has an endpoint, the endpoint's requests go to the version, as
-    after `headrace promote`, and the command warns of the same.
+    If the alias `production` is given and the model has an endpoint, the endpoint's requests go to this version, as
+    after `headrace promote`. If this version takes other columns than the version that was `production` before, the
+    command warns: clients may still send the columns of the earlier version.
 
     If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version. With
     `--force --why "..."`, aliases are pointed at it anyway. Without `--force`, `--why` only says why the aliases move.

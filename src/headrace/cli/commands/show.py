@@ -53,7 +53,7 @@ FEW = 200
 @options.as_json
 @options.config
 def command(run_id: str | None, tasks: bool, html: bool, to: Path | None, as_json: bool, config: Path | None) -> int:
-    """RUN is a run's id, the beginning or last part (`3f2a`) of one, or `latest` (the default)."""
+    """RUN is a run's id, the beginning or last part (`3f2a`) of an id, or `latest` (the default)."""
     found = project.load(overlay=config)
     with read(found) as views:
         if html or to is not None:

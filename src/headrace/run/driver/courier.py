@@ -46,7 +46,7 @@ class Courier:
         self._outbox.setdefault(worker, []).append(message)
 
     def heard(self, worker: int, seq: int) -> None:
-        """Note that all reports of a worker up to number `seq` have arrived. They are acknowledged once this tick has
+        """Record that all reports of a worker up to number `seq` have arrived. They are acknowledged once this tick has
         stored them."""
         self._heard[worker] = seq
         self._loud.add(worker)

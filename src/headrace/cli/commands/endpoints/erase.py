@@ -33,7 +33,8 @@ _FEW = 5
               help="A column that has the same value as the endpoint's key; may be given again.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
 @click.option("--no-wait", is_flag=True, help="Don't wait for a server of this host to seal its log.")
-@click.option("--resume", "resumes", is_flag=True, help="Complete all erasures, also on this host.")
+@click.option("--resume", "resumes", is_flag=True,
+              help="Complete all erasures; repeat the complete ones, for new tables and for this host.")  # fmt: skip
 @options.as_json
 @options.config
 def command(
@@ -50,8 +51,9 @@ def command(
     """KEY is the value of the endpoint's key column in the requests about the person. With `-`, it is read from stdin,
     so that it isn't in your shell's history. These requests are removed from the log. If a table of a run has this
     value in a column with the key's name, the whole table is erased; its task runs again when the table is needed.
-    Models and reports that were made from these tables are listed, but not erased, and so are source files of runs that
-    have this value. Other files, printed output, logged values and parameters of runs aren't searched.
+    Models and reports that were made from these tables are listed, but not erased. If a source file of a run contains
+    the value, the file is listed too, and not erased either. Other files, printed output, logged values and parameters
+    of runs aren't searched.
 
     Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
     from the backup. The ledger records who erased, when and why, with a digest of the key. If the command is killed,

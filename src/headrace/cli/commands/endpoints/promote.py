@@ -36,8 +36,8 @@ def command(
     Other variants keep their shares, but a variant of the same version ends. `--key` and `--time` name columns that
     each record must have from then on. Without these options, the endpoint keeps its present columns.
 
-    If the version takes other columns than the `production` before, the command warns: clients may still send the
-    columns of that version.
+    If this version takes other columns than the version that was `production` before, the command warns: clients may
+    still send the columns of the earlier version.
 
     If the version's report has not passed its gates or can't be read, the command refuses. With `--force --why "..."`,
     it promotes the version anyway.

@@ -38,9 +38,9 @@ def command(
 
     `headrace promote` makes the version `production`, `headrace retire ENDPOINT VARIANT` ends the variant.
 
-    If the version's report has not passed its gates or can't be read, or if the version takes other columns than
-    `production`, the command refuses. With `--force --why "..."`, it changes the route anyway. A shadow needs no
-    report.
+    The command refuses a version that takes other columns than `production`. It also refuses a version if a report on
+    it has not passed its gates or can't be read; a version without a report is accepted. With `--force --why "..."`, it
+    changes the route anyway. With `--shadow`, reports don't matter.
     """
     if shadow == (share is not None):
         raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.inspect.endpoints.person import may_name, requests_about, rows_about, without
+from headrace.models.predicted import merged
 from headrace.models.streams import stream_of
 from headrace.spec.endpoint import CLOCKS_S, Erasure, digest_of
 
@@ -36,6 +38,8 @@ def found(column: pa.Array | list[Any], key: str, name: str = "customer") -> lis
         ("7.0", ["7", "7.0", "07"], [False, True, False]),
         ("07", ["7", "7.0", "07"], [False, False, True]),
         ("7.5", pa.array([7.0, 7.5, None]), [False, True, False]),
+        ("7", pa.array([Decimal("7.00"), Decimal("7.50")], pa.decimal128(10, 2)), [True, False]),
+        ("7.5", pa.array([Decimal("7.00"), Decimal("7.50")], pa.decimal128(10, 2)), [False, True]),
         ("2026-01-31", pa.array([date(2026, 1, 31), date(2026, 2, 1)]), [True, False]),
         ("Anna", ["anna", "Anna ", "Anna"], [False, False, True]),
         ("anna", pa.array([b"anna", b"bob", None]), [True, False, False]),
@@ -46,6 +50,12 @@ def test_values_are_equal_if_their_texts_are_and_a_number_has_one_text(
     key: str, values: Any, expected: list[bool]
 ) -> None:
     assert found(values, key) == expected
+
+
+def test_a_decimal_is_found_in_a_table_that_has_rows_as_json() -> None:
+    of_numbers = pa.table({"input": [{"customer": Decimal("7.00")}, {"customer": Decimal("8.00")}]})
+    table = merged([of_numbers, pa.table({"input": [{"customer": "anna"}]})])
+    assert rows_about(table, erasure("7")).tolist() == [True, False, False]
 
 
 def test_a_key_is_found_in_dictionaries_structs_lists_and_texts_of_a_log() -> None:

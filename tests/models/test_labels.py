@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -208,6 +209,7 @@ def test_a_label_by_key_belongs_to_the_latest_prediction_that_is_not_after_it_an
     [
         (pa.array([17, None]), ["17", None]),
         (pa.array([17.0, 0.5]), ["17", "0.5"]),
+        (pa.array([Decimal(17), Decimal("17.5"), Decimal("-0.05")], pa.decimal128(9, 2)), ["17", "17.5", "-0.05"]),
         (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
         (pa.array([date(2026, 1, 31)]), ["2026-01-31"]),
         (pa.array([True]), ["True"]),

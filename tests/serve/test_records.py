@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,7 +16,10 @@ from hypothesis import strategies as st
 from headrace.errors import UsageError
 from headrace.models.fitting import table_of
 from headrace.models.signature import signature_for
+from headrace.models.streams import stream_of
 from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Strictness, parted
+from headrace.serve.streams import read
+from headrace.spec.endpoint import key_text
 from headrace.spec.signature import Column
 
 TAKES = (
@@ -146,6 +150,16 @@ def test_a_column_that_the_model_takes_can_tell_whom_and_when() -> None:
         records.rows(b'{"records": [{"customer": null, "day": "2026-01-31"}]}')
     with pytest.raises(UsageError, match="`time` tells when an answer is about, and the model takes the column `age`"):
         Records(TAKES, Strictness(), 100, time="age")
+
+
+def test_a_key_chooses_the_same_variant_as_a_number_and_as_a_decimal_and_a_huge_one_takes_no_memory() -> None:
+    decimals = pa.array([Decimal("17.00"), Decimal("17.50"), None], pa.decimal128(10, 2)).drop_null()
+    asked = read(stream_of(pa.table({"customer": decimals})), "customer", None)
+    assert asked.keys == Records(TAKES, Strictness(), 100, key="customer").keys(
+        b'{"records": [{"customer": 17}, {"customer": 17.5}]}'
+    )
+    assert key_text(Decimal("1E+999999999")) == "1E+999999999"
+    assert (key_text(Decimal("NaN")), key_text(Decimal("-Infinity"))) == ("NaN", "-Infinity")
 
 
 def test_a_body_in_parts_has_each_record_with_its_id_once() -> None:

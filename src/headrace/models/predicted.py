@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+
+from headrace.spec.endpoint import key_text
 
 FIXED = pa.schema(
     [
@@ -52,7 +55,20 @@ def _texts(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _text(value: pa.Scalar) -> str | None:
-    return msgspec.json.encode(plain(value), enc_hook=str).decode() if value.is_valid else None
+    return msgspec.json.encode(_with_key_texts(plain(value)), enc_hook=str).decode() if value.is_valid else None
+
+
+def _with_key_texts(value: Any) -> Any:
+    """Return a value with decimals as the texts that they have as keys, so that persons are found in it."""
+    match value:
+        case Decimal():
+            return key_text(value)
+        case dict():
+            return {name: _with_key_texts(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_with_key_texts(inner) for inner in value]
+        case _:
+            return value
 
 
 def plain(value: pa.Scalar) -> Any:

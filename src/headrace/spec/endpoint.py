@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import msgspec
 from blake3 import blake3
@@ -33,6 +34,9 @@ TOLERANCE = 1e-9
 """How far the sum of shares may be from 1, because of rounding."""
 PREDICTION_ID = "([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})"
 """The form of a prediction's id: its writer, its segment, its offset in the segment, and 64 random bits."""
+_LARGEST_EXPONENT = 400
+"""A decimal with a larger exponent keeps it as text, because clients can send `1E999999999`, and without an exponent
+that would take a gigabyte. All floats have smaller exponents."""
 Label = bool | int | float | str
 """The type of a label's value, which says what really came of a prediction."""
 MOST_LABEL_CHARACTERS = 1_000
@@ -188,14 +192,27 @@ def check_key_and_time(key: str | None, time: str | None) -> None:
 
 
 def key_text(value: object) -> str:
-    """Return a value of an endpoint's `key` as text. A number has the same text in each of its forms.
+    """Return a value of an endpoint's `key` as text. Equal numbers have the same text, whether they are integers,
+    floats or decimals: a decimal has no exponent and no zeros at its end.
 
-    >>> key_text(17), key_text(17.0), key_text("17"), key_text(date(2026, 1, 31))
-    ('17', '17', '17', '2026-01-31')
+    >>> key_text(17), key_text(17.0), key_text(Decimal("17.00")), key_text("17"), key_text(date(2026, 1, 31))
+    ('17', '17', '17', '17', '2026-01-31')
     """
+    if isinstance(value, Decimal):
+        return _shortest(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _shortest(value: Decimal) -> str:
+    if not value:
+        return "0"
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or abs(exponent) > _LARGEST_EXPONENT:
+        return str(value)
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def moment(value: str | date) -> datetime:

@@ -215,7 +215,10 @@ def test_a_column_that_the_model_does_not_take_is_not_logged_from_a_stream(route
 @pytest.mark.parametrize(
     ("kind", "raw", "typed"),
     [
-        (pa.decimal128(10, 2), [b'"17"', b"17.0", b'"17.00"'], "17.00"),
+        (pa.decimal128(10, 2), [b'"17"', b"17.0", b'"17.00"', b'"1.7E1"'], "17"),
+        (pa.decimal128(10, -1), [b'"20"', b"20.0", b'"2E1"'], "20"),
+        (pa.decimal256(76, 2), [b'"-0.00"', b"0"], "0"),
+        (pa.decimal256(76, 2), [b'"%s.5"' % (b"7" * 70)], f"{'7' * 70}.5"),
         (pa.float32(), [b"0.1"], "0.10000000149011612"),
         (
             pa.timestamp("us", "UTC"),

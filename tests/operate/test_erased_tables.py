@@ -56,6 +56,11 @@ def first() -> None:
 
 
 @hr.pipeline
+def other() -> None:
+    made("bob", "7f3a9c")
+
+
+@hr.pipeline
 def second() -> None:
     equal("anna", "7f3a9c")
 
@@ -161,6 +166,31 @@ def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again
     assert again.blobs < older.blobs
     assert again.bytes < older.bytes
     assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_a_table_that_a_run_makes_while_a_backup_searches_older_snapshots_stays_usable(
+    folder: Folder, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    folder.write("pipelines.py", PIPELINES.replace("1_000", "10"))  # small: it lies in the ledger
+    save(run(folder, "first"), backup)
+    project = run(folder, "other")
+    assert len(collect(project, Keep(runs=1), dry_run=False).runs) == 1
+    assert of(project).tables == ()
+
+    def begin(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_name == "_is_about" and code.co_filename.endswith("backups.py"):
+            sys.setprofile(None)
+            run(folder, "first")
+
+    sys.setprofile(begin)
+    try:
+        save(project, backup)
+    finally:
+        sys.setprofile(None)
+    assert not any("it was erased" in row for row in rows_of(project))
+    assert "reuse" in folder.headrace("plan", "first").out
 
 
 def rows_of(project: Project) -> list[str]:

@@ -245,12 +245,13 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
 def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> None:
     """Mark artifacts as erased, and results that need one of them as not reusable. `found` has pairs of an artifact and
     a text that describes it."""
+    db.atomically(lambda: mark(db, erasure, found))
 
-    def work() -> None:
-        _mark(db, erasure, found)
-        doubt(db, {(ref.digest, ref.nonce or ERASED) for ref, _ in found})
 
-    db.atomically(work)
+def mark(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> None:
+    """Do the same as `erase`, within the caller's transaction."""
+    _mark(db, erasure, found)
+    doubt(db, {(ref.digest, ref.nonce or ERASED) for ref, _ in found})
 
 
 def erase_equal(db: Database, found: Iterable[Generation]) -> list[Generation]:

@@ -3,7 +3,7 @@ because their runs were forgotten before the erasure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -26,15 +26,20 @@ def mark(db: Database, backups: Backups, lease: Lease) -> None:
     """In the snapshots of a backup, mark the tables that hold an erased person. Tables that the ledger still has are
     left alone: each erasure has searched them already, or a run made them afterwards. So this must be called before a
     new snapshot is made, which then has these marks."""
+    if found := list(_found(db, backups, lease)):
+        db.atomically(lambda: _mark_absent(db, found))
+
+
+def _found(db: Database, backups: Backups, lease: Lease) -> Iterator[tuple[Erasure, Ref, str]]:
+    """Yield the tables to mark. Each comes with an erasure whose person it has, and with a text that describes it."""
     persons = {row.erasure: erasures.erasure_of(row) for row in erasures.rows(db)}
-    found = backups.snapshots() if persons else []
-    if not found:
+    snapshots = backups.snapshots() if persons else []
+    if not snapshots:
         return
     gone, codecs = {row.digest: row.erasure for row in records.erased_rows(db)}, Codecs()
-    marked = set(records.erased(db))
-    live = {(ref.digest, ref.nonce or ERASED) for ref in named(db, records.runs(db), lease.renew)}
+    marked, live = set(records.erased(db)), _named_by(db, lease.renew)
     known = {digest for digest, _ in live}
-    for snapshot in found:
+    for snapshot in snapshots:
         try:
             tables = _tables(backups, snapshot, lease)
         except LedgerError:
@@ -48,14 +53,29 @@ def mark(db: Database, backups: Backups, lease: Lease) -> None:
                 continue
             if table.ref.digest in gone:  # a copy of bytes that were erased
                 whose = [persons[gone[table.ref.digest]]]
-                erasures.erase(db, whose[0], [(table.ref, what)])
             else:
                 whose = [each for each in persons.values() if table.may_be_about(each)]
                 whose = [each for each in whose if _is_about(db, backups, each, table.ref, what, codecs)]
             known.add(table.ref.digest)
+            yield from ((each, table.ref, what) for each in whose)
             if whose:
                 gone[table.ref.digest] = whose[0].id
                 marked.add(table.generation)
+
+
+def _mark_absent(db: Database, found: Sequence[tuple[Erasure, Ref, str]]) -> None:
+    """Mark tables as erased, within the caller's transaction. Leave out those that the ledger has by now, because a run
+    has made them during the search."""
+    gone, live = {row.digest for row in records.erased_rows(db)}, _named_by(db, lambda: None)
+    fresh = {digest for digest, _ in live} - gone
+    for erasure, ref, what in found:
+        if (ref.digest, ref.nonce or ERASED) not in live and ref.digest not in fresh:
+            erasures.mark(db, erasure, [(ref, what)])
+
+
+def _named_by(db: Database, beat: Callable[[], None]) -> set[tuple[str, str]]:
+    """Return the generations of all artifacts that the ledger names."""
+    return {(ref.digest, ref.nonce or ERASED) for ref in named(db, records.runs(db), beat)}
 
 
 class _Table(Struct, frozen=True):
@@ -86,13 +106,11 @@ def _tables(backups: Backups, snapshot: Snapshot, lease: Lease) -> list[_Table]:
 
 
 def _is_about(db: Database, backups: Backups, erasure: Erasure, ref: Ref, what: str, codecs: Codecs) -> bool:
-    """Return whether the table `ref` holds the person of an erasure, and mark it if it does. If the table can't be
-    read, note this in the erasure's record."""
+    """Return whether the table `ref` holds the person of an erasure. If it can't be read, note this in the erasure's
+    record."""
     found = Found(refs=(ref,), what=what, joined=frozenset())
     try:
-        if is_about := searched(found, erasure, {"backup": backups.store}, codecs).is_about:
-            erasures.erase(db, erasure, [(ref, what)])
-        return is_about
+        return searched(found, erasure, {"backup": backups.store}, codecs).is_about
     except BlobMissing:
         return False  # the backup lacks it
     except HeadraceError as error:

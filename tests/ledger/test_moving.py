@@ -6,11 +6,13 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
 
 from headrace.errors import LedgerError, NotFoundError, UsageError
+from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.inventory import Inventory
@@ -24,6 +26,7 @@ from headrace.ledger.transfer.transfer import Imported, Importer, Progress, writ
 from headrace.ledger.upkeep.merge import point_standing
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.run.ports import NoticeRow
+from headrace.spec.endpoint import Erasure
 from headrace.spec.intent import Advance, Register
 from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.logs import FolderLogs
@@ -113,6 +116,47 @@ def test_a_cursor_that_has_another_value_here_is_refused(ledger: Ledger, tmp_pat
         run.commit(after(run, intents=[("fit", Advance("orders", 0, blob("other")))]))
     with pytest.raises(UsageError, match="has cursor `orders` already, with another value as version 1"):
         bring(exported(tmp_path), ledger)
+
+
+def test_an_import_that_brings_nothing_leaves_erasures_complete_and_one_that_brings_rows_or_blobs_does_not(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(*_: object) -> NoReturn:
+        raise Killed
+
+    def is_complete(ledger: Ledger) -> bool:
+        with closing(ledger.connect()) as db:
+            return erasures.rows(db)[0].done is not None
+
+    def erase(ledger: Ledger) -> None:
+        erasures.begin(ledger, erasure)
+        with closing(ledger.connect()) as db:
+            assert erasures.complete(db, erasure, set(), 2.0)
+
+    file = exported(tmp_path)
+    erasure = Erasure(id="e", endpoint="rents", columns=("who",), salt="00", digest="d", at=1.0, why="asked")
+    erase(ledger)
+    with ledger.open_run("flights") as run:
+        run.commit(first([]))
+        run.commit(after(run, intents=[("fit", Advance("orders", 0, blob("other")))]))
+    with pytest.raises(UsageError, match="nothing was imported"):
+        bring(file, ledger)
+    assert is_complete(ledger), "the import was refused"
+    with open_ledger(tmp_path / "new") as new:
+        erase(new)
+        with pytest.raises(Killed):
+            bring(file, new, lambda _, done, __: kill() if done else None)
+        assert is_complete(new), "the import was killed between two rows"
+        with pytest.raises(Killed), Archive(file, schema=SCHEMA) as archive, alone(new, "a test") as lease:
+            Importer(new, archive, FolderStore(tmp_path / "store"), lease).bring(kill)
+        assert not is_complete(new), "the import was killed while it copied blobs, which rows may name already"
+    with open_ledger(tmp_path / "third") as third:
+        erase(third)
+        assert bring(file, third).runs == 1
+        assert not is_complete(third)
 
 
 def test_a_version_whose_number_a_run_takes_meanwhile_is_not_lost_unsaid(ledger: Ledger, tmp_path: Path) -> None:

@@ -367,15 +367,10 @@ def complete(db: Database, erasure: Erasure, digests: Set[str], at: float) -> bo
     return db.atomically(work)
 
 
-def reopen(ledger: Ledger) -> None:
-    """Mark all erasures as not complete, before rows are imported from an archive: they must be applied to the imported
-    rows too.
-
-    Raises:
-        LedgerError: the ledger can't be written.
-    """
-    with closing(ledger.connect()) as db, db.troubles():
-        db.atomically(lambda: db.execute(db.sql.REOPEN_ERASURES))
+def reopen(db: Database) -> None:
+    """Mark all erasures as not complete, within the caller's transaction: it imports rows, or blobs that rows name
+    already, to which the erasures must be applied too."""
+    db.execute(db.sql.REOPEN_ERASURES)
 
 
 def _tell(db: Database, erasure: Erasure, told: Told, done: float | None) -> None:

@@ -7,6 +7,10 @@ All rows are checked, then written in one transaction, so an import is complete 
 ledger already has an equal row, the row is skipped, so an import can be repeated. If it has the row with other values,
 the import is refused before anything is written. Runs are compared by their events. If a run was continued in the
 receiving ledger, its events there begin with the archive's events: such a run counts as equal, and stays as it is.
+
+What is imported may be about persons who were erased here. So the ledger's erasures are marked as not complete: in the
+same transaction as the rows, and also before the first blob is copied, since rows of the ledger may name this blob
+already. An import that is refused by its rows leaves the erasures as they are.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import BlobDamaged, BlobMissing, CodecError, LedgerError, UsageError, listed
+from headrace.ledger import erasures
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
@@ -155,6 +160,8 @@ class Importer:
             with Inventory() as missing:
                 wanted = (each for each in self._archive.named() if each[:2] not in self._gone)
                 absent(self._store, wanted, missing, self._lease)
+                if source is not None and len(missing):
+                    db.atomically(lambda: erasures.reopen(db))
                 brought, size = self._bring_blobs(missing, source) if source is not None else (0, 0)
                 lacking = self._find_lacking(missing)
             self._look_into(arrival.tables.values(), lacking)
@@ -268,6 +275,7 @@ class Importer:
 
     def _write(self, db: Database, fresh: Sequence[str]) -> Imported:
         """Write all rows, within the caller's transaction."""
+        erasures.reopen(db)
         numbers = dict(self._numbers)
         for done, part in enumerate(fresh):
             self._lease.renew()

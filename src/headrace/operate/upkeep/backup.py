@@ -11,7 +11,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.errors import LedgerError, UsageError
-from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import alone
 from headrace.ledger.transfer.backup import BackedUp, Backups, Snapshot
@@ -96,7 +95,6 @@ def restore(project: Project, url: str | None, *, name: str | None, merge: bool,
             )
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, look=looking(store))
-        erasures.reopen(ledger)
         imported = importer.bring(backups.blobs)
     erase_again(project)
     return Restored(snapshot=snapshot, imported=imported)

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import StoreError, UsageError
-from headrace.ledger import erasures
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.database.upgrade import Migrated, migrate
 from headrace.ledger.exclusive import alone
@@ -111,7 +110,6 @@ def import_ledger(project: Project, file: Path, *, blobs: bool, progress: Progre
     ):
         store = open_store(project)
         importer = Importer(ledger, archive, store, lease, progress, _logs(store), looking(store))
-        erasures.reopen(ledger)
         imported = importer.bring(archive.missing if blobs else None)
     erase_again(project)
     return imported

@@ -194,6 +194,53 @@ def test_new_code_replaces_what_the_old_one_has_logged(shell: Shell) -> None:
     assert "no differences" in shell("replay", "latest").out
 
 
+def test_after_new_code_what_a_task_has_logged_is_that_of_the_output_which_it_has(shell: Shell) -> None:
+    code = """
+    import headrace as hr
+
+    @hr.stage
+    def fit(k: int) -> int:
+        for step in range(k):
+            hr.log("loss", float(k), step)
+        hr.log("said", f"k is {k}")
+        if k == 4:
+            hr.log("only of four", 4)
+        return k
+
+    @hr.stage
+    def last(k: int, fails: bool) -> int:
+        assert not fails
+        return k
+
+    @hr.pipeline
+    def one(fails: bool = False) -> None:
+        last(KIND(2), fails)
+    """
+    shell.write("pipelines.py", code.replace("KIND", "fit"))
+    assert shell("run", "one").code == 0
+    shell.write("pipelines.py", code.replace("KIND(2)", "fit(3)"))
+    assert shell("run", "one", "--fails", "true").code == 1
+
+    def resumed(call: str) -> tuple[dict[str, int], list[float], list[bytes | None]]:
+        """Resume the last run with new code; return its metrics, a curve and the texts."""
+        shell.write("pipelines.py", code.replace("KIND(2)", call))
+        assert shell("resume", "latest", "--new-code").code == 1
+        assert "no differences" in shell("replay", "latest").out
+        with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+            [curve] = views.series(name="loss")
+            counts = {each.name: each.count for each in views.metrics()}
+            return counts, list(curve.values), [each.out.inline for each in views.texts()]
+
+    assert resumed("fit(2)") == ({"loss": 2}, [2.0] * 2, [b"k is 2"])  # reused from the first run
+    assert resumed("fit(4)") == ({"loss": 4, "only of four": 1}, [4.0] * 4, [b"k is 4"])  # ran again
+    assert resumed("fit(3)") == ({"loss": 3}, [3.0] * 3, [b"k is 3"])  # this run made it before
+    assert resumed("fit(2)") == ({"loss": 2}, [2.0] * 2, [b"k is 2"])
+    code = code.replace("def fit", "def fitted")
+    assert resumed("fitted(2)") == ({"loss": 2}, [2.0] * 2, [b"k is 2"])
+    with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+        assert {each.task for each in views.metrics(kind=None)} == {"fitted"}  # `fit` is gone
+
+
 def test_a_reused_task_shows_what_its_own_maker_logged_also_after_that_one_is_forgotten(shell: Shell) -> None:
     shell.write(
         "pipelines.py",

@@ -375,6 +375,8 @@ class RunLedger:
                 db.executemany(sql.PUT_BLOB, rows)
         if batch.intents:
             intents.apply(db, batch.intents, run=self.run, by=self._holder, now=self._clock())
+        if batch.relogged:
+            db.execute(sql.FORGET_METRICS, (number,))
         if batch.metrics:
             own = {"run": number, "source": None, "source_task": None}
             db.executemany(sql.PUT_METRIC, [sql.values("PUT_METRIC", asdict(each) | own) for each in batch.metrics])

@@ -142,7 +142,10 @@ class Name(NamedTuple):
 
 
 class Curves:
-    """All that was logged in a run. `changed` holds the names whose present summary is not stored yet."""
+    """All that was logged in a run. `changed` holds the names whose present summary is not stored yet.
+
+    What a task logged belongs to the key under which its attempt was launched, like its output.
+    """
 
     def __init__(self) -> None:
         self.numbers: dict[Name, Curve] = {}
@@ -151,6 +154,33 @@ class Curves:
         self._of: dict[str, list[Name]] = {}
         self._ended: dict[Name, Summary] = {}
         self._taken: dict[str, set[int]] = {}
+        self._keys: dict[str, str] = {}
+        self._aside: dict[tuple[str, str], dict[Name, Curve | Gathered | Summary]] = {}
+
+    def turn(self, task: str, key: str) -> None:
+        """Note the key of a task that is launched, or that gets an output which it made earlier in this run. What the
+        task logged under this key before the run got new code counts again."""
+        self._keys[task] = key
+        for name, logged in self._aside.pop((task, key), {}).items():
+            self.changed[name] = None
+            if isinstance(logged, Summary):
+                self._ended[name] = logged
+                continue
+            self._know(name)
+            if isinstance(logged, Curve):
+                self.numbers[name] = logged
+            else:
+                self.shown[name] = logged
+
+    def renew(self) -> None:
+        """Set aside all that was logged, since the run got new code. It counts again for tasks that get the same key
+        again (see `turn`)."""
+        for found in (self._ended, self.numbers, self.shown):
+            for name, logged in found.items():
+                self._aside.setdefault((name.task, self._keys.get(name.task, "")), {})[name] = logged
+            found.clear()
+        self._of.clear()
+        self.changed.clear()
 
     def knows(self, event: Logged) -> bool:
         """Return whether this event was added before.

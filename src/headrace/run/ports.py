@@ -114,9 +114,11 @@ class Batch(Struct, kw_only=True):
     damaged. If `renewed` is True, the run's task rows are from an older trace, and are deleted before the new ones are
     written. `intents` are pairs of a task and an intent that the task asked for.
 
-    `metrics` are summaries of what tasks have logged so far. `logged` are pairs of a task and the number of an event
-    that holds values which the task logged. `inherited` are pairs of a task and its key: the task reused an output, and
-    the task that made this output logged something. `notices` go out to people after the transaction.
+    `metrics` are summaries of what tasks have logged so far. If `relogged` is True, the run's stored summaries are from
+    an older trace, and are deleted before the new ones are written. `logged` are pairs of a task and the number of an
+    event that holds values which the task logged. `inherited` are pairs of a task and its key: the task reused an
+    output, and the task that made this output may have logged something. `notices` go out to people after the
+    transaction.
     """
 
     first: int
@@ -130,6 +132,7 @@ class Batch(Struct, kw_only=True):
     renewed: bool = False
     intents: list[tuple[str, Intent]] = []
     metrics: list[Summary] = []
+    relogged: bool = False
     logged: list[tuple[str, int]] = []
     inherited: list[tuple[str, str]] = []
     notices: list[NoticeRow] = []

@@ -712,7 +712,7 @@ WHERE results.key = :key
 ON CONFLICT DO NOTHING
 
 --- forget_metrics
--- A run is deleted.
+-- A run is deleted or got new code.
 DELETE FROM metrics WHERE run = :run
 
 --- forget_logged

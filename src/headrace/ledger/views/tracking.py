@@ -33,7 +33,7 @@ from headrace.ledger.views.endpoints import EndpointViews
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, decode_event
+from headrace.run.events import Approved, Gone, Launched, Logged, Rejected, Reused, Taken, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
@@ -244,24 +244,41 @@ class TrackingViews(EndpointViews):
         self, kind: LoggedKind, run: str | None, task: str | None, name: str | None
     ) -> Iterator[tuple[MetricView, Curves]]:
         """Yield each metric, with all curves of the task that logged it. The curves are read from the run's events."""
-        read: dict[tuple[str, str], Curves] = {}
+        read, counted = dict[tuple[str, str], Curves](), dict[str, dict[str, set[int]]]()
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):
                 continue
             where = metric.run, metric.source
             if where not in read:
-                read[where] = self._curves(*where)
+                read[where] = self._curves(*where, counted)
             if Name(metric.source, kind, metric.name) in {**read[where].numbers, **read[where].shown}:
                 yield metric, read[where]  # otherwise the run that logged it was forgotten
 
-    def _curves(self, run: str, task: str) -> Curves:
+    def _curves(self, run: str, task: str, counted: dict[str, dict[str, set[int]]]) -> Curves:
+        """Return what a task has logged. `counted` remembers what `_counted` returns, by run."""
         curves = Curves()
         for row in self._query.all(self._sql.RUN_BY_ID, run):
-            for _, body in self._query.all(self._sql.LOGGED_OF, row[0], task):
-                event = decode_event(body)
-                if isinstance(event, Logged):
-                    curves.add(event)
+            rows = self._query.all(self._sql.LOGGED_OF, row[0], task)
+            events = [event for _, body in rows if isinstance(event := decode_event(body), Logged)]
+            if len({event.attempt for event in events}) > 1:  # the run may have got new code between two of them
+                if run not in counted:
+                    counted[run] = self._counted(run)
+                events = [event for event in events if event.attempt in counted[run].get(task, ())]
+            for event in events:
+                curves.add(event)
         return curves
+
+    def _counted(self, run: str) -> dict[str, set[int]]:
+        """Return, by task, the attempts whose logged values count: those with the key of the task's present output. The
+        others had another key, before the run got new code."""
+        keys, present = dict[str, dict[int, str]](), dict[str, str]()
+        for _, body in sorted([*self._query.of_kind(run, Launched), *self._query.of_kind(run, Reused)]):
+            event = decode_event(body)
+            if isinstance(event, Launched):
+                present[event.task] = keys.setdefault(event.task, {})[event.attempt] = event.key
+            elif isinstance(event, Reused) and not event.run:
+                present[event.task] = event.key
+        return {task: {each for each, key in of.items() if key == present[task]} for task, of in keys.items()}
 
     def held_signals(self, name: str | None = None) -> list[SignalView]:
         """Return the signals that are still in a run's inbox because no driver of the run knew their kinds, the oldest

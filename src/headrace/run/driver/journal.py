@@ -120,7 +120,8 @@ class Journal:
         self._notices.append(notice)
 
     def renew(self) -> None:
-        """Note that the next commit deletes all stored task rows, because they are from an older trace."""
+        """Note that the next commit deletes all stored rows of tasks and of what they logged, because these rows are
+        from an older trace."""
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:
@@ -143,6 +144,7 @@ class Journal:
                 renewed=self._renewed,
                 intents=self._intents,
                 metrics=metrics,
+                relogged=self._renewed,
                 logged=self._logged,
                 inherited=self._inherited,
                 notices=self._notices,

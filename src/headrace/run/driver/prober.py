@@ -120,7 +120,8 @@ class Prober:
         return (*wanted, Deferred(missed.task, missed.key, missed.inputs, missed.why, transfers))
 
     def has_logged(self, reused: Reused) -> bool:
-        """Return whether a reused output comes from another run, and the task that made it there logged something."""
+        """Return whether a reused output comes from another run, and the task that made it there may have logged
+        something."""
         return reused.key in self._logged
 
     def missing(self, ref: Ref) -> tuple[list[Lacked], tuple[str, ...]]:
@@ -148,6 +149,8 @@ class Prober:
         key, inputs, _ = foreseen or self._key(name)
         if (out := machine.outputs.kept.get((name, key))) is not None:
             maker = machine.outputs.makers.get(key)
+            if maker:
+                self._logged.add(key)  # what the maker logged is inherited again, if it logged something
             why = _unchanged_since(maker) if maker else "it succeeded earlier in this run"
             return Reused(name, key, out, maker or "", why, inputs)
         if within_run(task.stage) and not task.node.always and (out := machine.outputs.made.get(key)) is not None:

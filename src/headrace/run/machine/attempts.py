@@ -35,6 +35,7 @@ class Attempts:
         task.pool_reason = task.placed_why if phases.is_spread else None
         phases.unplace(task)
         task.launch(event, phases.region_of(event.pool))
+        self._curves.turn(task.name, event.key)
 
     def heard(self, event: Awaits | Checkpointed | Logged | Recalled) -> None:
         """Handle an event that does not end its attempt."""

@@ -233,6 +233,8 @@ class Machine:
             case Reused(key=key, out=out, run=run):
                 if self.phases.reuse(event):
                     self.outputs.reused(key, out, run)
+                    if not run:
+                        self.curves.turn(event.task, key)
             case Failed():
                 self._attempts.failed(event)
             case Traced():
@@ -326,6 +328,7 @@ class Machine:
         self.graph.renew()
         self.dialogue.renew()
         self.transfers.waiting.clear()
+        self.curves.renew()
 
     # -- what follows --------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import pytest
 from headrace.backends.processes import spawn
 from headrace.backends.processes.orphans import note_mark
 from headrace.backends.processes.spawn import Spawned
+from headrace.inspect.endpoints.predictions import prediction_log
 from headrace.inspect.views import read
 from headrace.ledger.ledger import Ledger
 from headrace.operate.upkeep.upkeep import Keep, _clear, collect
@@ -22,6 +23,7 @@ from headrace.project.state import open_ledger, open_store
 from headrace.store.folder.folder import FolderStore
 from tests.operate.test_erase import load, log
 from tests.projects import Project as Folder
+from tests.projects import check_error
 
 
 def test_a_folder_that_its_run_removes_meanwhile_is_no_trouble(tmp_path: Path) -> None:
@@ -58,6 +60,25 @@ def test_gc_seals_the_log_only_if_some_predictions_are_kept_for_a_time(tmp_path:
     assert Folder(tmp_path).headrace("gc").code == 0
     with read(project) as views:
         assert len(views.prediction_parts("rents")) == sealed
+
+
+def test_gc_collects_though_a_folder_of_the_log_can_not_be_read_and_the_other_writers_are_sealed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "headrace.toml").write_text('[serve]\nkeep = "36500d"\n')
+    project = load(tmp_path)
+    log(project, ["anna"])
+    folder = prediction_log(project)._folder
+    for name in ("000000000000", "ffffffffffff"):
+        (folder / name / "writer.lock").mkdir(parents=True)  # as if it were another user's
+        (folder / name / "000000001.closed").touch()
+    done = Folder(tmp_path).headrace("gc")
+    check_error(
+        done, 5, f"the prediction log `{folder / '000000000000'}` can't be used", hint="check the folder's rights"
+    )
+    assert "deleted no blobs" in done.out
+    with read(project) as views:
+        assert len(views.prediction_parts("rents")) == 1
 
 
 def test_a_stopped_process_of_a_run_that_never_began_is_ended_and_one_of_a_run_that_lives_is_not(

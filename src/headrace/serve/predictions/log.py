@@ -47,21 +47,32 @@ class PredictionLog:
             self._locks.append(_locked(unborn / _LOCK))
             unborn.rename(folder)  # so that nobody sees it without its lock, and takes the writer for a dead one
         except OSError as error:
-            raise LogError(
-                f"the prediction log `{self._folder}` can't be used: {error.strerror}",
-                hint="check the folder's rights and the free space of its disk",
-            ) from error
+            raise _trouble(self._folder, error) from error
         return Writer(folder, name, settled, is_buffered=is_buffered, say=say)
 
     def closed(self) -> Iterator[Path]:
         """Yield the segments that no writer writes to any more: closed segments, and all segments of writers that have
-        ended for whatever reason. In each writer's folder, the oldest segment comes first."""
+        ended for whatever reason. In each writer's folder, the oldest segment comes first.
+
+        Raises:
+            LogError: a writer's folder can't be read, because it belongs to another user, for example. All segments of
+                the other writers are yielded before this error is raised.
+        """
+        failed = list[LogError]()
         for folder in self._writers():
-            paths = _segments(folder)  # before the look at the lock: what comes later has a living writer
-            is_gone = _is_free(folder / _LOCK)
-            if is_gone and not _segments(folder):  # it logged nothing; a writer that lived before may have, by now
-                shutil.rmtree(folder, ignore_errors=True)
-            yield from (each for each in paths if is_gone or each.suffix == CLOSED)
+            try:
+                yield from self._closed_in(folder)
+            except LogError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def _closed_in(self, folder: Path) -> list[Path]:
+        paths = _segments(folder)  # before the look at the lock: what comes later has a living writer
+        is_gone = _is_free(folder / _LOCK)
+        if is_gone and not _segments(folder):  # it logged nothing; a writer that lived before may have, by now
+            shutil.rmtree(folder, ignore_errors=True)
+        return [each for each in paths if is_gone or each.suffix == CLOSED]
 
     def begun_before(self, when: float) -> bool:
         """Return whether any segment, closed or not, was begun before the time `when` (Unix seconds).
@@ -91,12 +102,18 @@ class PredictionLog:
     @contextmanager
     def claimed(self, path: Path) -> Iterator[bool]:
         """Yield True if the caller may seal a segment; nobody else can seal it meanwhile. Yield False if another
-        process or thread is sealing the segment, or has just sealed it."""
+        process or thread is sealing the segment, or has just sealed it.
+
+        Raises:
+            LogError: the segment can't be opened.
+        """
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             yield False
             return
+        except OSError as error:
+            raise _trouble(path, error) from error
         try:
             yield _takes_lock(descriptor) and os.fstat(descriptor).st_nlink > 0  # 0: it was dropped
         finally:
@@ -118,7 +135,10 @@ class PredictionLog:
             os.close(self._locks.pop())
 
     def _writers(self) -> list[Path]:
-        return sorted(filter(_is_writers, self._folder.iterdir())) if self._folder.is_dir() else []
+        try:
+            return sorted(filter(_is_writers, self._folder.iterdir())) if self._folder.is_dir() else []
+        except OSError as error:
+            raise _trouble(self._folder, error) from error
 
 
 def _is_writers(folder: Path) -> bool:
@@ -126,10 +146,24 @@ def _is_writers(folder: Path) -> bool:
 
 
 def _segments(folder: Path) -> list[Path]:
-    """Return the segments in a writer's folder, oldest first; none if the folder has just been removed."""
-    with suppress(FileNotFoundError):
+    """Return the segments in a writer's folder, oldest first; none if the folder has just been removed.
+
+    Raises:
+        LogError: the folder can't be read.
+    """
+    try:
         return sorted(each for each in folder.iterdir() if each.suffix in (".db", CLOSED))
-    return []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _trouble(folder, error) from error
+
+
+def _trouble(path: Path, error: OSError) -> LogError:
+    return LogError(
+        f"the prediction log `{path}` can't be used: {error.strerror}",
+        hint="check the folder's rights and the free space of its disk",
+    )
 
 
 def _locked(path: Path) -> int:
@@ -149,11 +183,17 @@ def _takes_lock(descriptor: int) -> bool:
 
 
 def _is_free(path: Path) -> bool:
-    """Return whether a file exists, and no process has locked it."""
+    """Return whether a file exists, and no process has locked it.
+
+    Raises:
+        LogError: the file can't be opened.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False  # the folder has just been removed
+    except OSError as error:
+        raise _trouble(path.parent, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

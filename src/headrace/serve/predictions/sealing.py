@@ -4,6 +4,7 @@ ledger."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
@@ -48,26 +49,30 @@ def seal(log: PredictionLog, archive: Archive) -> int:
     sealed again, and the ledger still has each part only once.
 
     Raises:
-        LogError: a segment can't be read. It isn't deleted, and all other segments are sealed before this error is
-            raised.
+        LogError: a segment or a writer's folder can't be read. It isn't deleted, and all other segments are sealed
+            before this error is raised.
         StoreError, LedgerError: the archive can't be written; the segment isn't deleted.
     """
     count, failed = 0, list[LogError]()
-    for path in log.closed():
-        with log.claimed(path) as is_mine:
-            if not is_mine:
-                continue
+    try:
+        for path in log.closed():
             try:
-                contents = read(path)
+                count += _seal(log, path, archive)
             except LogError as error:  # the others must not wait for it
                 failed.append(error)
-                continue
-            if (sealed := _archive(contents, archive)) is not None:
-                count += sealed
-                log.drop(path)
+    except LogError as error:
+        failed.append(error)
     if failed:
         raise failed[0]
     return count
+
+
+def _seal(log: PredictionLog, path: Path, archive: Archive) -> int:
+    with log.claimed(path) as is_mine:
+        sealed = _archive(read(path), archive) if is_mine else None
+        if sealed is not None:
+            log.drop(path)
+        return sealed or 0
 
 
 def _archive(contents: Contents, archive: Archive) -> int | None:

@@ -13,6 +13,7 @@ from headrace.ledger.records import PredictionPartRecord
 from headrace.ledger.standing import intents
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.upkeep import old_parts
+from headrace.ledger.views.endpoints import EndpointViews
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.endpoint import Part
 from headrace.spec.intent import Tell, numbered
@@ -49,6 +50,16 @@ def test_a_segment_that_is_sealed_again_is_left_out(address: str) -> None:
         record(ledger, [part(1), part(2)])
         record(ledger, [part(1), part(2)])
         assert [(row.number, row.segment) for row in stored(ledger)] == [(1, 1), (2, 2)]
+
+
+def test_the_newest_part_is_the_last_one_with_predictions(address: str) -> None:
+    with open_ledger(address) as ledger, closing(ledger.connect()) as db, EndpointViews(ledger.address) as views:
+        assert views.newest_prediction_part("delays") is None
+        record(ledger, [part(7), part(5), part(6), part(9, "other")])
+        db.execute("UPDATE prediction_parts SET count = 0 WHERE segment = 6")
+        found = views.newest_prediction_part("delays")
+        assert found is not None
+        assert (found.number, found.segment) == (2, 5)
 
 
 class Rules:

@@ -55,7 +55,7 @@ def of_other_secrets(project: Project, views: Views, endpoints: Iterable[str]) -
         hasher = hasher_of(settings) if settings.hash and settings.log != "off" else None
         if hasher is None:
             continue
-        for row in views.prediction_parts(endpoint)[-1:]:
+        if (row := views.newest_prediction_part(endpoint)) is not None:
             with suppress(HeadraceError):  # whoever needs the part says why it can't be read
                 table = Codecs().load(decode_ref(row.out), reading_store(project))
                 if isinstance(table, pa.Table) and others(marks_in(table, settings.hash), hasher.mark):

@@ -1082,6 +1082,10 @@ ORDER BY number LIMIT :limit
 -- The parts of an endpoint that may have predictions from a time on, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last >= :since AND count > 0 ORDER BY number
 
+--- newest_prediction_part
+-- The part of an endpoint that has predictions and was added last.
+SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND count > 0 ORDER BY number DESC LIMIT 1
+
 --- prediction_parts_before
 -- The parts of an endpoint whose newest prediction is older than a time, in the order in which they were added.
 SELECT * FROM prediction_parts WHERE endpoint = :endpoint AND last < :edge AND count > 0 ORDER BY number

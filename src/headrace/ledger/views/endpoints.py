@@ -71,6 +71,11 @@ class EndpointViews(Views):
         seconds), in the order in which they were added."""
         return self._query.read(PREDICTION_PARTS, self._sql.PREDICTION_PARTS_SINCE, endpoint, since)
 
+    def newest_prediction_part(self, endpoint: str) -> PredictionPartRecord | None:
+        """Return the part of an endpoint's prediction log that was added last, or None if there is none. Empty parts
+        don't count."""
+        return next(iter(self._query.read(PREDICTION_PARTS, self._sql.NEWEST_PREDICTION_PART, endpoint)), None)
+
     def label_parts(self, endpoint: str) -> list[PredictionPartRecord]:
         """Return the parts of an endpoint's prediction log that have labels, in the order in which they were added."""
         return self._query.read(PREDICTION_PARTS, self._sql.LABEL_PARTS_OF, endpoint)

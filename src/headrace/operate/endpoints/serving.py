@@ -129,8 +129,6 @@ def serve(
         say(f"`[endpoint.{name}]` has settings, and there is no endpoint `{name:.80}` yet")
     with read(project) as views:
         redaction.check(project, views, routes, names)
-        for warning in of_other_secrets(project, views, names or sorted(routes)):
-            say(warning)
     model_process.check(project)
     host, port = listening.host, listening.port
     sockets = loopback(port) if host is None else addressed(host, port)
@@ -212,7 +210,7 @@ class _Serving:
         endpoints.follow(routes)
         works = [lambda: self._follow(loop, endpoints, routes)]
         if seat is None or seat.number == 1:  # one of the web workers seals for all
-            works.append(self._seal)
+            works += [self._seal, lambda: self._tell_of_other_secrets(self._names or sorted(routes))]
         for work in works:
             threading.Thread(target=work, daemon=True).start()
         listens()
@@ -330,6 +328,16 @@ class _Serving:
                 if (why := text_of(error)) != told:
                     self._say(f"the ledger can't be read, so the endpoints keep their routes: {why}")
                 told = why
+
+    def _tell_of_other_secrets(self, names: Collection[str]) -> None:
+        """Say which of the endpoints hash values with another secret than before. This loads a part of each log, so it
+        is done while the server answers already."""
+        try:
+            with read(self._project) as views:
+                for warning in of_other_secrets(self._project, views, names):
+                    self._say(warning)
+        except Exception as error:  # noqa: BLE001  whatever it is: requests are answered nevertheless
+            self._say(f"it isn't known whether another secret hashed the prediction log: {text_of(error)}")
 
     def _seal(self) -> None:
         """Every `SEAL_S` seconds, seal the closed segments of the prediction log. While the store or the ledger can't

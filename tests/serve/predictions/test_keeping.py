@@ -114,6 +114,13 @@ def test_a_log_that_hangs_is_one_that_fails() -> None:
             "endpoint `delays` refuses requests, since its predictions can't be logged",
             "endpoint `delays` answers, but its predictions can't be logged",
         ]
+        labels = Keeper("delays", Keeping(Hanging()), Metrics(), said.append, within_s=0.02)
+        for _ in range(2):
+            with pytest.raises(LogError):
+                await labels.keep_feedback(samples.feedback())
+        assert [each.partition(":")[0] for each in said[2:]] == [
+            "endpoint `delays` refuses labels, since they can't be logged"
+        ]
         assert all("within 0.02 s" in each for each in said)
 
     asyncio.run(asyncio.wait_for(test(), 60))

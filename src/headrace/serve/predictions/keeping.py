@@ -88,7 +88,8 @@ class Keeper:
         try:
             first = await self._in_time(self._keeping.log.keep(answered))
         except LogError as error:
-            self._tell(error)
+            does = "answers, but" if self._keeping.answers_unlogged else "refuses requests, since"
+            self._tell(error, f"{does} its predictions")
             if not self._keeping.answers_unlogged:
                 raise
             self._metrics.add(UNLOGGED, self._endpoint, "failed", by=answered.count)
@@ -111,7 +112,12 @@ class Keeper:
                 f"endpoint `{self._endpoint:.80}` logs no predictions, so labels for it are refused",
                 hint="labels of earlier predictions can be recorded by a pipeline, with `ingest.feedback`",
             )
-        await self._in_time(self._keeping.log.keep_feedback(feedback))
+        try:
+            await self._in_time(self._keeping.log.keep_feedback(feedback))
+        except LogError as error:
+            self._tell(error, "refuses labels, since they")
+            raise
+        self._fails = False
         self._metrics.add(TOLD, self._endpoint, by=len(feedback.labels))
 
     async def _in_time(self, logged: Awaitable[T]) -> T:
@@ -124,8 +130,8 @@ class Keeper:
                 hint="look whether its disk hangs or is overloaded",
             ) from error
 
-    def _tell(self, error: LogError) -> None:
+    def _tell(self, error: LogError, does: str) -> None:
+        """Say once, until the log works again, what the endpoint does because it can't log."""
         if not self._fails:
             self._fails = True
-            does = "answers, but" if self._keeping.answers_unlogged else "refuses requests, since"
-            self._say(f"endpoint `{self._endpoint}` {does} its predictions can't be logged: {error.message}")
+            self._say(f"endpoint `{self._endpoint}` {does} can't be logged: {error.message}")

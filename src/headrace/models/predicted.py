@@ -72,8 +72,8 @@ def _with_key_texts(value: Any) -> Any:
 
 
 def plain(value: pa.Scalar) -> Any:
-    """Return a value as Python represents it. A time that Python can't represent becomes a number, and a map a list of
-    pairs."""
+    """Return a value as Python represents it. A time that Python can't represent becomes a number, a text that isn't
+    UTF-8 becomes bytes, and a map a list of pairs."""
     try:
         return value.as_py()
     except (ValueError, OverflowError):
@@ -81,4 +81,6 @@ def plain(value: pa.Scalar) -> Any:
             return {name: plain(inner) for name, inner in value.items()}
         if isinstance(value, pa.MapScalar):
             return [tuple(plain(each).values()) for each in value.values]
+        if isinstance(value, pa.BinaryScalar):  # a text that isn't UTF-8
+            return value.as_buffer().to_pybytes()
         return [plain(each) for each in value.values] if isinstance(value, pa.ListScalar) else value.value

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError
-from headrace.inspect.endpoints.person import TEXTS
+from headrace.inspect.endpoints.person import Mask, Sought, rows_about, rows_in
 from headrace.inspect.endpoints.redaction import hasher_of
-from headrace.inspect.endpoints.unread import COLUMNS, requests
+from headrace.inspect.endpoints.unread import COLUMNS, bare, requests
 from headrace.inspect.views import Views
-from headrace.models.types import is_text, plain_type
+from headrace.models.types import is_text
 from headrace.project.project import Project
 from headrace.project.state import reading_store
+from headrace.serve.predictions.part import UNREAD
 from headrace.serve.predictions.redaction import MARKED, PREFIX
 from headrace.spec.artifact import decode_ref
 
-_FIRST = COLUMNS[0]
+_SIGN = re.compile(b"|".join(re.escape(word.encode()) for word in (PREFIX, UNREAD)))
+_PACKED = ("dictionary<", "extension<", UNREAD)
+"""If the schema of a table has one of these words, hashed values may be where `_may_have_some` doesn't look."""
 
 
 def marks_in(table: pa.Table, columns: Collection[str]) -> Counter[str]:
     """Return how many rows of a table have a hashed value in one of the columns or fields `columns`, by the mark of the
-    secret. Rows of a log that are JSON texts count if any field has a hashed value. Requests of a log that couldn't be
-    read when they were sealed count too, if they can be read now."""
-    found = _marks(table, columns)
-    for request in requests(table) if _may_be_log(table) else ():
-        content = request.content() if request.column == _FIRST else None
-        if isinstance(content, pa.Table):
-            found += _marks(content, columns)
-        for record in content if isinstance(content, list) else ():
-            found.update(set(MARKED.findall(bytes(record).decode("utf-8", "replace"))))
-    return found
+    secret. All places are searched in which `rows_about` finds a person. Requests of a log that couldn't be read when
+    they were sealed count too, if they can be read now."""
+    if not _may_have_some(table):
+        return Counter()
+    every = _Hashed(columns)
+    _rows(table, every)
+    return +Counter({mark: int(_rows(table, _Hashed(columns, mark)).sum()) for mark in every.marks})
 
 
 def others(marks: Counter[str], own: str | None) -> int:
-    """Return how many values other secrets hashed than the one with the mark `own`."""
+    """Return how many rows have values that other secrets hashed than the one with the mark `own`."""
     return sum(count for mark, count in marks.items() if mark != own)
 
 
@@ -66,34 +66,41 @@ def of_other_secrets(project: Project, views: Views, endpoints: Iterable[str]) -
                     )
 
 
+class _Hashed:
+    """Values that the secret with the mark `mark` hashed. Without `mark`, no value is sought, and `marks` gets the
+    marks of all values."""
+
+    def __init__(self, columns: Collection[str], mark: str | None = None) -> None:
+        self.columns = columns
+        self.marks = set[str]()
+        self._mark = mark
+
+    def is_about(self, text: str) -> bool:
+        found = MARKED.match(text)
+        if found is None:
+            return False
+        self.marks.add(found[1])
+        return found[1] == self._mark
+
+
+def _rows(table: pa.Table, sought: Sought) -> Mask:
+    unread = requests(table) if _may_be_log(table) else []
+    mask = rows_about(bare(table) if unread else table, sought)
+    for request in unread:
+        if (found := rows_in(request, sought)) is not None:
+            mask[request.first : request.end] |= found
+    return mask
+
+
+def _may_have_some(table: pa.Table) -> bool:
+    """Return whether a table may have hashed values. This is much faster than a search, and most tables have none."""
+    if any(word in table.schema.to_string(show_field_metadata=False) for word in _PACKED):
+        return True
+    buffers = (each for column in table.columns for chunk in column.chunks for each in chunk.buffers())
+    return any(_SIGN.search(each) for each in buffers if each is not None)
+
+
 def _may_be_log(table: pa.Table) -> bool:
     names = table.column_names
-    is_clear = {"id", _FIRST} <= set(names) and len(names) == len(set(names))
+    is_clear = {"id", COLUMNS[0]} <= set(names) and len(names) == len(set(names))
     return is_clear and is_text(table.column("id").type)
-
-
-def _marks(table: pa.Table, columns: Collection[str]) -> Counter[str]:
-    found = Counter[str]()
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        for values in _texts(name, column, columns):
-            for each in values.filter(pc.match_substring(values, PREFIX)).value_counts():
-                text = bytes(each["values"].as_buffer()).decode("utf-8", "replace")
-                for mark in set(MARKED.findall(text)):
-                    found[mark] += each["counts"].as_py()
-    return found
-
-
-def _texts(name: str, values: pa.ChunkedArray, columns: Collection[str]) -> Iterator[pa.ChunkedArray]:
-    """Yield the columns of texts, and the fields of texts, that may have hashed values."""
-    if is_text(plain_type(values.type)):
-        if name in columns or name in TEXTS:
-            yield _plain(values)
-    elif pa.types.is_struct(values.type):
-        for place, field in enumerate(values.type):
-            if field.name in columns and is_text(plain_type(field.type)):
-                yield _plain(pc.struct_field(values, [place]))
-
-
-def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    is_plain = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
-    return values if is_plain else values.cast(pa.large_string())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -26,7 +26,20 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 _decode = msgspec.json.Decoder().decode
 
 
-def rows_about(table: pa.Table, erasure: Erasure) -> Mask:
+class Sought(Protocol):
+    """What to find in tables: values in some columns, such as the value of an erased person."""
+
+    @property
+    def columns(self) -> Collection[str]:
+        """The columns, and fields inside of columns, that are searched."""
+        ...
+
+    def is_about(self, text: str) -> bool:
+        """Return whether a value, as text, is sought."""
+        ...
+
+
+def rows_about(table: pa.Table, erasure: Sought) -> Mask:
     """Return a mask of the rows that are about the person: those in which one of the erasure's columns has the person's
     value.
 
@@ -56,14 +69,14 @@ def _names(name: str, kind: pa.DataType) -> Iterator[tuple[str, bool]]:
         yield from _names(inner.name, inner.type)
 
 
-def _about(array: pa.Array, name: str, erasure: Erasure) -> Mask:
+def _about(array: pa.Array, name: str, erasure: Sought) -> Mask:
     try:
         return _about_in_bulk(array, name, erasure)
     except pa.ArrowNotImplementedError:  # Arrow compares no halves of floats, say
         return _each(array, lambda value: _is_in({name: value}, erasure))
 
 
-def _about_in_bulk(array: pa.Array, name: str, erasure: Erasure) -> Mask:
+def _about_in_bulk(array: pa.Array, name: str, erasure: Sought) -> Mask:
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _about(array.dictionary_decode(), name, erasure)
@@ -102,7 +115,7 @@ def text_of(value: pa.Scalar) -> str:
     return found.decode("utf-8", "surrogateescape") if isinstance(found, bytes) else key_text(found)
 
 
-def _is_in_request(data: bytes | None, erasure: Erasure) -> bool:
+def _is_in_request(data: bytes | None, erasure: Sought) -> bool:
     """Return whether the bytes of a request that couldn't be read when it was sealed name the person. Return False if
     they still can't be read."""
     if data is None:
@@ -115,14 +128,14 @@ def _is_in_request(data: bytes | None, erasure: Erasure) -> bool:
         return False
 
 
-def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Erasure) -> bool:
+def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Sought) -> bool:
     try:
         return _is_in(_decode(data), erasure)
     except UNREADABLE:
         return False
 
 
-def _is_in(value: object, erasure: Erasure) -> bool:
+def _is_in(value: object, erasure: Sought) -> bool:
     """Return whether a JSON value is or contains an object about the person. A pair of a map counts as an object with
     one field."""
     rest = [value]
@@ -142,7 +155,7 @@ def _is_in(value: object, erasure: Erasure) -> bool:
     return False
 
 
-def _names_of(name: str, value: object, erasure: Erasure) -> bool:
+def _names_of(name: str, value: object, erasure: Sought) -> bool:
     values = value if isinstance(value, list) else [value]
     plain = (each for each in values if each is not None and not isinstance(each, dict | list))
     return name in erasure.columns and any(erasure.is_about(key_text(each)) for each in plain)
@@ -186,7 +199,7 @@ def about(table: pa.Table, erasure: Erasure) -> About:
     mask = rows_about(bare(table) if unread else table, erasure)
     unreadable = list[Request]()
     for each in unread:
-        if (found := _marks(each, erasure)) is None:
+        if (found := rows_in(each, erasure)) is None:
             unreadable.append(each)
         else:
             mask[each.first : each.end] |= found
@@ -197,7 +210,7 @@ def about(table: pa.Table, erasure: Erasure) -> About:
     return About(mask, mask & ~sure)
 
 
-def _marks(request: Request, erasure: Erasure) -> Mask | None:
+def rows_in(request: Request, erasure: Sought) -> Mask | None:
     """Return a mask of the rows of `request` that are about the person. The request couldn't be read when it was
     sealed; if it still can't be read, return None."""
     content = request.content()

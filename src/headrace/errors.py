@@ -81,14 +81,20 @@ class HeadraceError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Return the lines that a notebook shows for this error: the traceback, the message and the hint.
 
-        The traceback shows only the user's code. But if `exit_code` is 5, the fault is in Headrace itself, and the
-        traceback shows all lines.
+        The traceback shows only the user's code, so `contextlib` is left out where it calls Headrace. But if
+        `exit_code` is 5, the fault is in Headrace itself, and the traceback shows all lines.
         """
         import traceback  # noqa: PLC0415  it would add 2 ms to the start of every command
 
         lines: list[traceback.FrameSummary] = traceback.extract_tb(self.__traceback__)
         if self.exit_code != HeadraceError.exit_code:
-            lines = [line for line in lines if not line.filename.startswith(_HERE) and "IPython" not in line.filename]
+            own = [line.filename.startswith(_HERE) or "IPython" in line.filename for line in lines]
+            calls_own = [*own[1:], False]
+            lines = [
+                line
+                for line, is_own, calls in zip(lines, own, calls_own, strict=True)
+                if not is_own and not (calls and line.filename.endswith("contextlib.py"))
+            ]
         summary = f"{type(self).__name__}: {self.message}\n"
         return [*traceback.format_list(lines), summary, *([f"hint: {self.hint}\n"] if self.hint else [])]
 

@@ -512,8 +512,59 @@ def test_a_failed_run_names_only_the_cursors_whose_rows_a_new_run_does_not_get(e
     assert failed.code == 1, failed.err
     assert len(empty("cursors", "--json").json["cursors"]) == 7
     hint = failed.err.splitlines()[-1]
-    said = hint.partition("A new run doesn't get the rows that this one has read by cursor ")[2]
-    assert sorted(re.findall("`([^`]+)`", said)) == ["only-files", "only-logs", "only-rows"], hint
+    left_out, _, as_read = hint.partition("A new run doesn't get the rows that this one")[2].partition(
+        "A new run keeps "
+    )
+    names = ("only-files", "only-logs", "only-rows")
+    commands = [f"headrace rewind {name} --to-version 0" for name in names]
+    assert sorted(re.findall("`([^`]+)`", left_out)) == sorted((*names, *commands)), hint
+    assert re.findall("`([^`]+)`", as_read) == ["rows", "headrace rewind rows --to-version 0"], hint
+
+
+HELD_BACK = """
+import pyarrow as pa
+
+import headrace as hr
+from headrace.stages import ingest
+
+
+@hr.stage
+def count(new: pa.Table) -> int:
+    return len(new)
+
+
+@hr.pipeline
+def watch() -> None:
+    orders = ingest.sql(
+        "sqlite:///shop.db", "select * from orders", mode="increment", watermark="changed", key="id", cursor="orders"
+    )
+    count(orders.new)
+    low = ingest.Column(type="int64", max=9, otherwise="stop")
+    ingest.check(orders.table, ingest.Contract(columns={"n": low}, extra="allow"))
+"""
+
+
+def test_rows_corrected_at_the_source_come_after_the_rewinding_that_the_failed_contract_names(empty: Shell) -> None:
+    def write(statement: str) -> None:
+        with closing(sqlite3.connect(empty.folder / "shop.db")) as db, db:
+            db.execute(statement)
+
+    write("create table orders (id integer, changed integer, n integer)")
+    write("insert into orders values (1, 1, 1)")
+    empty.write("one.py", HELD_BACK)
+    assert empty("run", "one.py:watch").code == 0
+    write("insert into orders values (2, 2, 100), (3, 3, 3)")
+    failed = empty("run", "one.py:watch")
+    assert failed.code == 1
+    assert "rows that a cursor has passed are read again after `headrace rewind`" in failed.err + failed.out
+    hint = failed.err.splitlines()[-1]
+    assert "doesn't get" not in hint, "the task that needs the new rows has succeeded"
+    write("update orders set n = 2 where id = 2")
+    assert empty("run", "one.py:watch").code == 1
+    command = re.search("first set it back: `headrace (.*)`", hint)
+    assert command is not None, hint
+    assert empty(*command[1].split()).code == 0
+    assert empty("run", "one.py:watch").code == 0
 
 
 def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_yes_to_it(shell: Shell) -> None:

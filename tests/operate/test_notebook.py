@@ -239,6 +239,32 @@ def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -
     assert "--new-code" not in again.err
 
 
+COUNTING = """
+@hr.stage(kind="ingest", cache=False)
+def more(at: hr.Cursor) -> list[int]:
+    first = at.value or 0
+    hr.advance(at, first + 3)
+    return list(range(first, first + 3))
+
+@hr.pipeline
+def counting() -> None:
+    fail(more(hr.cursor("my/count")))
+"""
+
+
+def test_after_a_failed_run_of_a_notebook_the_hints_say_how_a_new_run_gets_the_rows_of_its_cursor(
+    project: Project,
+) -> None:
+    *_, failed, missing = play(project.root, CODE, COUNTING, "counting.run()", "hr.load('latest', 'nothing')")
+    rewinds = "unless you first set it back: `headrace rewind my/count --to-version 0`"
+    assert rewinds in "".join(failed[-1]["traceback"])
+    for words in ((), ("--new-code",)):
+        assert rewinds in project.headrace("resume", "latest", *words).err, words
+    told = "".join(missing[-1]["traceback"])
+    assert "contextlib" not in told, told
+    assert "In[4]" in told or "hr.load(" in told, told
+
+
 def test_a_stage_of_a_notebook_is_debugged_with_the_code_of_its_run(project: Project) -> None:
     play(project.root, CODE, "failing.run()")
     assert project.headrace("debug", "latest", "numbers").out == "[0, 2, 4]\n"

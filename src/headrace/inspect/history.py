@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
-from headrace.errors import NotFoundError
+from headrace.errors import NotFoundError, listed
 from headrace.inspect.argument_code import code_given
 from headrace.ledger.views.rows import PastView
 from headrace.ledger.views.tracking import TrackingViews
@@ -28,6 +29,8 @@ _READ_WHOLE = {
     function_name("headrace.stages.ingest._files.files", "kept"),
 }
 """Stages whose cursors leave no row out: a new run gets all rows again."""
+_DONE = ("succeeded", "reused")
+_SHOWN_CURSORS = 3
 _CHANGES = (1, 2)
 """The positions of `new` and `gone` in what `ingest.sql` returns for an increment or a snapshot."""
 _SHOWN_FIRST = ("function", "class", "constant", "module", "file", "bundle", "distribution", "environment")
@@ -126,27 +129,59 @@ def sources_kept(views: Views, run: str) -> list[str]:
     ]
 
 
-def cursors_past_rows(views: TrackingViews, run: str) -> list[str]:
-    """Return the names of the cursors that a run has advanced. A cursor is left out if a new run gets the same rows
-    again in spite of it."""
+def rows_past(views: TrackingViews, run: str) -> str:
+    """Return a sentence about the rows that a failed run has read by cursors, if a new run doesn't get them again as
+    they are at the source. The sentence names the commands that set these cursors back to where the run began. Return
+    no text if there are no such rows."""
     moved = [each for each in views.cursors() if each.run == run]
     story = views.story(run) if moved else Story()
-    return [each.name for each in moved if each.task is None or _passes_rows(story.nodes.get(each.task), story)]
+    states = {row.name: row.state for row in views.rows(run)} if moved else {}
+    passed = [(each.name, _passed(story.nodes.get(each.task or ""), story, states)) for each in moved]
+    sentences = []
+    if names := [name for name, rows in passed if rows == "left out"]:
+        them = "them" if len(names) > 1 else "it"
+        sentences.append(
+            f"A new run doesn't get the rows that this one has read by cursor {listed(names, _SHOWN_CURSORS)}, unless"
+            f" you first set {them} back: {_rewinding(views, run, names)}"
+        )
+    if names := [name for name, rows in passed if rows == "as read"]:
+        them = "them" if len(names) > 1 else "it"
+        sentences.append(
+            f"A new run keeps the rows that this one has read by cursor {listed(names, _SHOWN_CURSORS)}: if you correct"
+            f" rows without raising their watermark, first set {them} back: {_rewinding(views, run, names)}"
+        )
+    return ". ".join(sentences)
 
 
-def _passes_rows(node: Node | None, story: Story) -> bool:
-    """Return whether a task that advances a cursor returns rows that the same task in a new run won't return.
+def _rewinding(views: TrackingViews, run: str, names: Sequence[str]) -> str:
+    """Return the commands that set cursors back to their versions before a run."""
+    commands = []
+    for name in names[:_SHOWN_CURSORS]:
+        first = min(each.version for each in views.cursors(name) if each.run == run)
+        commands.append(f"headrace rewind {name} --to-version {first - 1}")
+    return listed(commands)
 
-    For the user's own stages, this isn't known, so return True.
+
+def _passed(node: Node | None, story: Story, states: Mapping[str, str]) -> Literal["left out", "as read", "read again"]:
+    """Return what a new run does with rows that the task `node` has read by a cursor: it leaves them out, or takes them
+    as they were read, or reads them again. `states` are the states of the run's tasks.
+
+    For the user's own stages, this isn't known, so return `left out`.
     """
     function = "" if node is None else node.stage.partition("#")[0]
     if node is None or function not in (_LOGS, _SQL):
-        return function not in _READ_WHOLE
+        return "read again" if function in _READ_WHOLE else "left out"
     if function == _LOGS:
         new_only = dict(node.args).get("new_only")
-        return not isinstance(new_only, Const) or truth(new_only.ref) is not False
-    taken = (out for other in story.nodes.values() for out in _taken(other) if out.task == node.name)
-    return any(not out.path or out.path[0] in _CHANGES for out in taken)
+        return "read again" if isinstance(new_only, Const) and truth(new_only.ref) is False else "left out"
+    nodes = list(story.nodes.values())
+    ahead = with_needs([each.name for each in nodes if states.get(each.name) not in _DONE], nodes)
+    taken = [out for each in nodes if each.name in ahead for out in _taken(each) if out.task == node.name]
+    if any(not out.path or out.path[0] in _CHANGES for out in taken):
+        return "left out"
+    mode = dict(node.args).get("mode")
+    is_increment = isinstance(mode, Const) and mode.ref.inline == b"increment"
+    return "as read" if taken and is_increment else "read again"
 
 
 def _taken(node: Node) -> list[Out]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import ProjectError, StoreError, UsageError
+from headrace.inspect.history import rows_past
 from headrace.project.editable import editable_roots
 from headrace.project.project import Project
+from headrace.project.state import views
 from headrace.run.events import Event, Opened
 from headrace.spec.bundle import SUFFIXES, Bundle
 from headrace.store.store import Store
@@ -82,16 +84,19 @@ def is_of_notebook(opened: Event | None) -> bool:
     return isinstance(opened, Opened) and NOTEBOOK in opened.files
 
 
-def check_renewable(run_id: str, opened: Event | None) -> None:
+def check_renewable(project: Project, run_id: str, opened: Event | None) -> None:
     """Check that the present code of a run's pipeline is in the project's files. `opened` is the run's first event.
 
     Raises:
         UsageError: the pipeline is defined in a notebook, and only the notebook has its present code.
     """
     if is_of_notebook(opened):
+        with views(project) as found:
+            past = rows_past(found, run_id)
+        again = "run the pipeline again in the notebook; results that are still right are reused"
         raise UsageError(
             f"the pipeline of run `{run_id}` is defined in a notebook, so `--new-code` can't find its present code",
-            hint="run the pipeline again in the notebook; results that are still right are reused",
+            hint=f"{again}. {past}" if past else again,
         )
 
 

@@ -53,7 +53,7 @@ def debug(project: Project, run: str, task: str, *, use_pdb: bool = False, new_c
             machine.step(event)
     state = machine.tasks.get(task)
     if new_code:
-        check_renewable(run, machine.opened)
+        check_renewable(project, run, machine.opened)
     if state is None or machine.bundle is None:
         raise NotFoundError(f"the run has no task `{task}`", hint=near(task, [*machine.tasks], "its tasks are"))
     if state.move is not None:

@@ -129,7 +129,7 @@ def _go_on(
         stale = lease.inbox() if again else ()  # what comes from now on is meant for this driver
         machine = replay(lease)
         if new_code:
-            check_renewable(run_id, machine.opened)
+            check_renewable(project, run_id, machine.opened)
         if machine.closed is not None and machine.closed.state == "succeeded" and not new_code:
             observer.note(f"run {run_id} has succeeded already")
             return Ended(run_id, "succeeded")

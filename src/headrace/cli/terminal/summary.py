@@ -11,7 +11,7 @@ from itertools import islice
 from headrace.cli.terminal.progress_lines import PlainObserver
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import LedgerError, StoreError, listed
-from headrace.inspect.history import cursors_past_rows, sources_kept
+from headrace.inspect.history import rows_past, sources_kept
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
 from headrace.inspect.views import RunView, Views, read
@@ -146,8 +146,8 @@ def _again(views: Views, view: RunView) -> str:
     how = f"`headrace resume {run}` runs again what failed{fixed}"
     if view.why.startswith(TOO_LONG):
         how = f"`headrace resume {run} --timeout TIME` goes on for a longer time"
-    if moved := cursors_past_rows(views, run):
-        how = f"{how}. A new run doesn't get the rows that this one has read by cursor {listed(moved, 3)}"
+    if past := rows_past(views, run):
+        how = f"{how}. {past}"
     elif kept := sources_kept(views, run):
         how = f"{how}. A resumed run doesn't ask {listed(kept, 3)} again; if you have fixed the data, start a new run"
     return how

@@ -3,7 +3,7 @@ function."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -44,6 +44,7 @@ def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
     if keep.is_all:
         return []
     newer: dict[str, int] = {}
+    kept_newer: dict[str, int] = {}
     found = []
     for place, run in enumerate(sorted(runs, key=lambda run: (run.created, run.number), reverse=True)):
         count = newer.get(run.pipeline, 0)
@@ -56,17 +57,20 @@ def past(runs: Sequence[RunRecord], keep: Keep, now: float) -> list[Past]:
             or (keep.per_pipeline is not None and count < keep.per_pipeline)
             or (keep.seconds is not None and age_s <= keep.seconds)
         )
-        if not kept:
-            found.append(Past(run, _why(keep, run, age_s)))
+        if kept:
+            kept_newer[run.pipeline] = kept_newer.get(run.pipeline, 0) + 1
+        else:
+            found.append(Past(run, _why(keep, run, kept_newer, age_s)))
     return found[::-1]
 
 
-def _why(keep: Keep, run: RunRecord, age_s: float) -> str:
+def _why(keep: Keep, run: RunRecord, newer: Mapping[str, int], age_s: float) -> str:
+    """Return why a run may be forgotten; `newer` says how many newer runs of each pipeline are kept, by any rule."""
     reasons = []
     if keep.runs is not None:
-        reasons.append(_newer(keep.runs))
+        reasons.append(_newer(sum(newer.values())))
     if keep.per_pipeline is not None:
-        reasons.append(_newer(keep.per_pipeline, f" of `{run.pipeline}`"))
+        reasons.append(_newer(newer.get(run.pipeline, 0), f" of `{run.pipeline}`"))
     if keep.seconds is not None:
         reasons.append(f"it ended {_ago(age_s)} ago")
     return ", and ".join(reasons)

@@ -22,6 +22,7 @@ from headrace.errors import Interrupted, LedgerError, NotFoundError, RunCancelle
 from headrace.inspect.endpoints.labels import labelled
 from headrace.inspect.endpoints.predictions import predictions as read_predictions
 from headrace.inspect.get.get import artifact, find
+from headrace.inspect.history import rows_past
 from headrace.inspect.run_json import gates_that_refused
 from headrace.inspect.views import read
 from headrace.inspect.warnings import Warned, all_warnings
@@ -219,6 +220,7 @@ class Launcher:
         try:
             with views(project) as found:
                 view = found.show(ended.run)
+                past = rows_past(found, ended.run) if view.state == "failed" else ""
         except LedgerError as error:
             error.add_note(f"run {ended.run} {ended.state}; `headrace.runs()` has it once the ledger can be read again")
             raise
@@ -230,7 +232,8 @@ class Launcher:
             raise RunCancelled(f"run {view.run} was cancelled: {view.why}", run=run)
         if view.state not in ("succeeded", "waiting"):
             see = f"`headrace show {view.run}` for its tasks, `headrace logs {view.run}` for what they printed"
-            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=see, run=run)
+            hint = f"{see}. {past}" if past else see
+            raise RunFailed(f"run {view.run} {view.state}: {view.why}", hint=hint, run=run)
         return run
 
     def plan(self, pipeline: PipelineFunction[Any], params: Mapping[str, str]) -> Plan:

@@ -95,7 +95,8 @@ def command(
 def _say(erased: Erased) -> None:
     """Print what was erased, or would be, and what is left to do."""
     counts = f"{count_text(erased.predictions, 'prediction')} and {count_text(erased.labels, 'label')}"
-    counts += f" in {count_text(erased.parts, 'part')} of the log"
+    if erased.parts:
+        counts += f" in {count_text(erased.parts, 'part')} of the log"
     if erased.unsealed:
         counts += f", {erased.unsealed:,} that {'was' if erased.unsealed == 1 else 'were'} not sealed yet"
     tables = count_text(len(erased.tables), "table")

@@ -34,6 +34,7 @@ from headrace.stages.tables.columns import columns, described, distinct, free_na
 REASONS = "broken_rules"
 PLACE = "row"
 MOST = "most_quarantined"
+_PASSED = "rows that a cursor has passed are read again after `headrace rewind`"
 
 
 class Checked(NamedTuple):
@@ -308,11 +309,12 @@ def _help(stopping: Sequence[Finding]) -> str:
     """Return the hint of the error that stops the check; `stopping` are the findings that stop it. The hint proposes
     `quarantine` only if one of these findings is about single rows."""
     if all(finding.rule == MOST for finding in stopping):
-        return "correct the source or these rules; a higher `most_quarantined` quarantines more rows and continues"
+        most = "a higher `most_quarantined` quarantines more rows and continues"
+        return f"correct the source or these rules; {most}; {_PASSED}"
     ways = []
     if any(finding.rule.endswith(": type") for finding in stopping):
         ways.append("`schema=` sets the types that `ingest.files` reads")
     if any(len(finding.rows) for finding in stopping):
         ways.append('`otherwise = "quarantine"` moves the rows to the quarantine')
     ways.append('`otherwise = "warn"` only warns')
-    return f"correct the source or the contract; {', '.join(ways)}"
+    return f"correct the source or the contract; {', '.join(ways)}; {_PASSED}"

@@ -164,7 +164,11 @@ def test_wrong_words_about_what_was_logged_are_one_error(logging: Shell) -> None
     run = _run(logging, "flow")
     for words, message, hint in (
         (["get", run, "fit", "--logged", "nope"], "`fit` has logged no `nope`", "`train/loss`"),
-        (["get", run, "fit", "--logged", "plot", "--step", "7"], "no `plot` at step 7", "at step `0`, `1`"),
+        (
+            ["get", run, "fit", "--logged", "plot", "--step", "7"],
+            "no `plot` at step 7",
+            "the steps with a value are `0`, `1`",
+        ),
         (["get", run, "--logged", "plot"], "needs a task", "headrace get RUN TASK"),
         (["get", run, "fit", "--step", "1"], "`--step` needs `--logged`", "--logged"),
         (["get", run, "nope", "--logged", "plot"], "has no task `nope`", "fit"),

@@ -324,7 +324,7 @@ CASES: dict[str, Wrong] = {
         "--month 1 --depths 3,4", "which can't be read as `list[int]`", hint="--depths '[1, 2]'"
     ),
     "a doubtful boolean": asked("--month 1 --fast maybe", "'maybe', which can't be read as `bool`", hint="true"),
-    "a word of others": asked("--month 1 --mode c", "'c', which is no", hint="`--mode a` or `b`"),
+    "a word of others": asked("--month 1 --mode c", "'c', which can't be read as `Literal", hint="`--mode a` or `b`"),
     "a day of no calendar": asked(
         "--month 1 --day 31.12.", "which can't be read as `datetime.date`", hint="2025-12-31"
     ),

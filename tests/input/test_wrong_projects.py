@@ -135,7 +135,7 @@ def test_a_folder_that_was_deleted_is_told_by_every_command(project: Project) ->
 
 def test_words_in_no_encoding_are_told(project: Project) -> None:
     for words in (["run", "fl\udcff"], ["run", "flow", "--text", "\udcff"], ["show", "\udcff"]):
-        check_error(project.headrace(*words), 2, "udcff", "UTF-8", hint="text")
+        check_error(project.headrace(*words), 2, "udcff", "UTF-8", hint="names and parameters")
 
 
 def test_a_project_in_a_folder_of_no_encoding_is_told(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_a_plan_after_an_erasure_says_what_the_run_does_and_a_version_made_again
     lost = folder.headrace("run", "found")
     assert lost.code == 1
     assert "dataset `rows:1` was erased on" in lost.out + lost.err, lost
-    assert "register it again" in lost.out + lost.err, lost
+    assert "register a new version" in lost.out + lost.err, lost
     planned = {each["name"]: each["decision"] for each in folder.headrace("plan", "files", "--json").json["tasks"]}
     did = run(folder, "files")
     assert planned["file"] == "run", planned

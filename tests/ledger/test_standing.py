@@ -192,7 +192,9 @@ def test_it_joins_what_another_ledger_has(ledger: Ledger, store: FolderStore, ta
         add(ledger, table, two, store, "two")
         file = exported(laptop, tmp_path / "file")
     assert imported(file, ledger, store).standing[table.table] == 1
-    assert stored(ledger, table) == [table.brought(one), two]
+    # What was brought may hold persons whom this ledger has erased, so its erasures are complete only after a search.
+    own = table.brought(two) if table.table == "erasures" else two
+    assert stored(ledger, table) == [table.brought(one), own]
     assert set(imported(file, ledger, store).standing.values()) == {0}, "an import can be repeated"
 
 

@@ -349,11 +349,11 @@ def test_a_server_ends_what_a_killed_server_left_and_nothing_of_one_that_lives(p
 def test_all_processes_of_a_server_have_its_mark(project: Project) -> None:
     ref = saved(project, fitted())
     with running(project, ref) as ask:
+        with models_folder(project):  # once it has loaded a model, none of its processes is just being started
+            assert isinstance(ask(load_order(ref, None)), Loaded)
         mark = f"{MARK}={_place(project)}{os.getpid()} {process_began(os.getpid())}\0".encode()
         for pid in (ask.pid, _child(ask.pid)):
             assert mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
-        with models_folder(project):
-            assert isinstance(ask(load_order(ref, None)), Loaded)
 
 
 def _left(words: list[str], environment: dict[str, str]) -> int:

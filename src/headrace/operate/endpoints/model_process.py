@@ -185,7 +185,8 @@ class ModelProcess:
 
     def last_words(self) -> str:
         """Return the last line on the process's stderr, or "" if there is none."""
-        return last_line(self._errors, 0, os.fstat(self._errors).st_size) or self._earlier
+        line = last_line(self._errors, 0, os.fstat(self._errors).st_size)
+        return line.lstrip("\0") or self._earlier  # what is written while the file is emptied comes after a hole
 
     def kill(self) -> None:
         """Kill the process and all that it has started, and don't wait until they have ended."""

@@ -23,7 +23,6 @@ from headrace.stages.evaluate.bias import left_out, too_small
 from headrace.stages.evaluate.claims import Cases, with_target
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.judge import Judge, model_name
-from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import numeric
 from headrace.stages.evaluate.metrics.numeric import NumericPart
 from headrace.stages.evaluate.metrics.part import Metric, Part
@@ -76,7 +75,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=18,
+    version=19,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",
@@ -105,7 +104,7 @@ def regression(call: RegressionCall) -> Regression:
         for metric in COMPARED:
             name = f"{metric} difference by {by}"
             judge.measure(name, partial(_difference, name, metric, told, least, by, absent, drawn_by))
-    judge.count(overlap(model_of(judge.model), rows.table, rows.features))
+    judge.count(model_of(judge.model))
     biased = _bias(people, parts, drawn_by, least, judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     measure = partial(_measure, judge.model, rows, truth)

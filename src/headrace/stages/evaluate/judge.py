@@ -13,13 +13,14 @@ from headrace.codec.classes import is_a
 from headrace.codec.values import File
 from headrace.define.log import log, warn
 from headrace.define.version import Version
+from headrace.models.model import Model
 from headrace.report.page import html
 from headrace.spec.report import Drawing, Fact, Grid, Report
 from headrace.stages.evaluate._gate.gate import asked_of, judge, told
 from headrace.stages.evaluate._gate.promises import CHOSE, LOST, SEEN
 from headrace.stages.evaluate.claims import Cases, cases
 from headrace.stages.evaluate.findings import Findings
-from headrace.stages.evaluate.leaks import Leak, Overlap, leaks
+from headrace.stages.evaluate.leaks import DISTINCT, Leak, Overlap, leaks, overlap
 from headrace.stages.evaluate.metrics.catalogue import plain
 from headrace.stages.evaluate.metrics.part import Metric, Part
 from headrace.stages.evaluate.options import EvaluationOptions
@@ -57,7 +58,7 @@ class Judge:
         self.rule = parse(call.gates) if call.gates else None
         self.level, self.least = call.confidence, call.least
         self.model, self.baseline, self.previous = map(unwrapped, (call.model, call.baseline, call.previous))
-        self.slices, self.people, self._key = listed(call.slices), listed(people), listed(call.key)
+        self.slices, self.people, self.key = listed(call.slices), listed(people), listed(call.key)
         self._groups = [] if call.groups is None else [call.groups]
         self._names: list[str] = []
 
@@ -68,7 +69,7 @@ class Judge:
         name aren't features.
         """
         texts = [each for each in (*said, self.baseline, self.previous) if isinstance(each, str)]
-        apart = [*texts, *self._groups, *self.slices, *self.people, *self._key]
+        apart = [*texts, *self._groups, *self.slices, *self.people, *self.key]
         return cases(self.model, self._call.table, target, features, apart)
 
     def take(self, rows: Cases) -> None:
@@ -113,24 +114,26 @@ class Judge:
         self._catalogue.add(name, fact, words)
         self._names.append(name)
 
-    def count(self, overlap: Overlap | None = None) -> None:
+    def count(self, model: Model | None = None) -> None:
         """Count the judged rows, the rows without a target, and the judged rows that the model has seen.
 
         A model has seen a row if it was trained on the row, or if the row was used to choose how long to train.
         """
         rows, train = self._rows, self._call.train
-        leak = None if train is None else leaks(rows.table, train, self._key or None)
+        valid = getattr(self._call, "valid", None)
+        chose = None if model is None else overlap(model, rows.table, rows.features, valid=valid, key=self.key)
+        leak = None if train is None else leaks(rows.table, train, self.key or None)
         self.measure("rows", counted("rows", rows.rows))
         lost = rows.given - rows.rows
         tell = self.measure if lost else self.offer
         tell(LOST, counted(LOST, lost))
         if leak is not None:
             self.measure(SEEN, counted(SEEN, len(leak.rows), better="lower"), partial(_by_heart, leak))
-        if overlap is not None:
-            self.measure(CHOSE, counted(CHOSE, overlap.judged, better="lower"), partial(_chose, overlap, rows.rows))
+        if chose is not None:
+            self.measure(CHOSE, counted(CHOSE, chose.judged, better="lower"), partial(_chose, chose, rows.rows))
         else:
             self.offer(CHOSE, lambda _: Fact(name=CHOSE, value=None, why="the model doesn't say which rows these are"))
-        self._leak, self._overlap = leak, overlap
+        self._leak, self._overlap = leak, chose
 
     def report(
         self,
@@ -198,19 +201,25 @@ class Judge:
         """Warn if the model has seen judged rows, and add rules against such rows to the gates.
 
         No rule is added if the gates are empty, or already have a rule on the number of these rows. Equal rows may be
-        different cases if they weren't compared by the columns of the option `key`. In this case, the rule allows up to
-        1% of the judged rows to be equal to seen rows. If most rows of the judged table or of the training table are
-        equal to other rows of the same table anyway, there is no warning and no rule on training rows.
+        different cases if they weren't compared by the columns of the option `key`. Then a rule allows as many equal
+        rows as chance explains, and at least 1% of the judged rows. If most rows of the judged table or of the training
+        table are equal to other rows of the same table anyway, there is no warning of rows that chance explains.
         """
-        leak, overlap, chance = self._leak, self._overlap, self._rows.rows // 100
-        if leak is not None and leak.tells:
-            if len(leak.rows):
-                warn(f"{self._trained_on()} {_by_heart(leak)}")
-            self._demand(SEEN, 0 if leak.is_by_key else chance)
-        if overlap is not None:
-            if overlap.judged > chance:
-                warn(_chose(overlap, self._rows.rows))
-            self._demand(CHOSE, chance)
+        leak, chose, few = self._leak, self._overlap, self._rows.rows // 100
+        if leak is not None:
+            if leak.is_told and len(leak.rows):
+                warn(f"{self._trained_on()} {_by_heart(leak)}" if leak.tells else _by_heart(leak))
+            self._demand(SEEN, 0 if leak.is_by_key else max(few, leak.chance))
+        if chose is not None:
+            if self._is_chosen:
+                warn(_chose(chose, self._rows.rows))
+            self._demand(CHOSE, 0 if chose.key else max(few, chose.chance))
+
+    @property
+    def _is_chosen(self) -> bool:
+        """Whether so many judged rows were used to choose how long to train that the user is warned."""
+        chose = self._overlap
+        return chose is not None and chose.tells and (bool(chose.key) or chose.judged > self._rows.rows // 100)
 
     def _demand(self, name: str, most: int) -> None:
         """Add the rule that the count `name` is at most `most`. Add no rule if the gates are empty, or already have a
@@ -238,8 +247,7 @@ class Judge:
     def _warning(self) -> str:
         """Return the warning at the head of the report: the model has seen judged rows. The warning is empty if the
         model has seen none."""
-        chose = self._overlap is not None and self._overlap.judged > self._rows.rows // 100
-        told = f"{_chose(self._overlap, self._rows.rows)} " if chose and self._overlap is not None else ""
+        told = f"{_chose(self._overlap, self._rows.rows)} " if self._is_chosen and self._overlap is not None else ""
         if self._leak is None or not len(self._leak.rows) or not self._leak.tells:
             return told
         flatter = "flatter" if self._leak.is_by_key else "may flatter"
@@ -261,9 +269,18 @@ def _by_heart(leak: Leak) -> str:
     by = ", ".join(f"`{each}`" for each in leak.by[:NAMED])
     by += f" and {len(leak.by) - NAMED} more columns" if len(leak.by) > NAMED else ""
     if not leak.tells:
+        equal = f"{count:,} of the rows judged {'has' if count == 1 else 'have'} an equal row in `train` (by {by})."
+        why = f"chance explains up to {leak.chance:,}"
+        if leak.different < DISTINCT:
+            why = f"only {leak.different:.0%} of the rows are distinct"
+        return f"{equal} This tells nothing, since {why}. A `key` would show whether they are the same."
+    if not leak.is_by_key:
+        beyond = f"Chance explains up to {leak.chance:,} equal rows. " if leak.chance else ""
+        one = count == 1
         return (
-            f"{count:,} of the rows judged have an equal row in `train` (by {by}). This tells nothing, since only"
-            f" {leak.different:.0%} of the rows are distinct. A `key` would show whether they are the same."
+            f"{'It is' if one else 'They are'} in `train` too (by {by}). {beyond}The model may know"
+            f" {'it' if one else 'them'} by heart, and the numbers flatter it then. A `key` would show whether"
+            " the rows are the same."
         )
     if count == 1:
         return f"It is in `train` too (by {by}), so the model may know it by heart, and the numbers flatter it."
@@ -275,10 +292,17 @@ def _chose(overlap: Overlap, rows: int) -> str:
     if not overlap.judged:
         return ""
     count = f"{overlap.judged:,}" if overlap.is_counted else f"About {overlap.judged:,}"
-    return (
-        f"{count} of the {rows:,} rows judged may have been among the {overlap.rows:,} that chose how long the model"
-        " learned (`valid` of its training), so the numbers flatter it."
-    )
+    chose = f"the {overlap.rows:,} that chose how long the model learned (`valid` of its training)"
+    if overlap.key:
+        by = ", ".join(f"`{each}`" for each in overlap.key)
+        return f"{count} of the {rows:,} rows judged were among {chose}, by {by}, so the numbers flatter it."
+    if not overlap.tells:
+        equal = f"{'equals a row' if count == '1' else 'equal rows'} among {chose}"
+        return (
+            f"{count} of the {rows:,} rows judged {equal}. This tells nothing, since chance explains up to"
+            f" {overlap.chance:,}. A `key`, and these rows as `valid`, would show whether they are the same."
+        )
+    return f"{count} of the {rows:,} rows judged may have been among {chose}, so the numbers flatter it."
 
 
 def counted(name: str, count: int, better: str = "") -> Callable[[float], Fact]:

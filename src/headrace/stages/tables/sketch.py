@@ -19,16 +19,20 @@ _HEAD = "headrace.rows"
 
 class Sketch(NamedTuple):
     """A sample of a table's rows: the number of rows, the number of different rows, and the smallest digests of
-    rows."""
+    rows.
+
+    `total` is a checksum of all rows, in any order. Sketches that were made before Headrace had it have 0.
+    """
 
     rows: int
     different: int
     digests: Any
+    total: int = 0
 
     def text(self) -> str:
         """Return the sketch as text of letters, digits, dots, hyphens and underscores."""
         kept = base64.urlsafe_b64encode(self.digests.astype("<u8").tobytes()).decode().rstrip("=")
-        return f"{_HEAD}.{self.rows}.{self.different}.{kept}"
+        return f"{_HEAD}.{self.rows}.{self.different}.{kept}{f'.{self.total:x}' if self.total else ''}"
 
 
 def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
@@ -40,8 +44,16 @@ def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
     plain = [name for name in names if not pa.types.is_nested(table.schema.field(name).type)]
     if not plain or not table.num_rows:
         return None
-    found = np.unique(digests(table, plain))
-    return Sketch(table.num_rows, len(found), found[:KEPT])
+    every = digests(table, plain)
+    found = np.unique(every)
+    return Sketch(table.num_rows, len(found), found[:KEPT], _total(every))
+
+
+def _total(found: Any) -> int:
+    """Return a checksum of digests that doesn't depend on their order. The digests are mixed first: a plain sum would
+    only depend on the values of each column by itself."""
+    mixed = (found ^ (found >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
+    return int(np.sum(mixed ^ (mixed >> np.uint64(32)), dtype=np.uint64))
 
 
 def read(text: object) -> Sketch | None:
@@ -49,10 +61,10 @@ def read(text: object) -> Sketch | None:
     if not isinstance(text, str) or not text.startswith(f"{_HEAD}."):
         return None
     try:
-        rows, different, kept = text.removeprefix(f"{_HEAD}.").split(".")
+        rows, different, kept, *total = text.removeprefix(f"{_HEAD}.").split(".")
         found = np.frombuffer(base64.urlsafe_b64decode(f"{kept}{'=' * (-len(kept) % 4)}"), "<u8")
-        told = Sketch(int(rows), int(different), found)
-    except (ValueError, binascii.Error):
+        told = Sketch(int(rows), int(different), found, *(int(each, 16) for each in total))
+    except (TypeError, ValueError, binascii.Error):
         return None
     return told if 0 < told.different <= told.rows else None
 

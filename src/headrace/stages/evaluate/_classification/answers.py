@@ -134,7 +134,7 @@ def answers_of(judge: Judge, call: ClassificationCall, cases: Cases) -> Answers:
     if call.decisions is not None:
         mine = mine._replace(decided=_decisions(cases, call.decisions, classes, positive))
     elif positive is not None and mine.chances is not None and (mine.probable or call.threshold is not None):
-        cutting = _cutting(judge.model, cases, call, classes, positive)
+        cutting = _cutting(judge, cases, call, classes, positive)
         mine = mine._replace(decided=(mine.chances[:, 1] >= cutting.value).astype(int))
     own: dict[str, int] = {}
     if call.decisions is None and call.scores is None and call.predict is None:
@@ -211,13 +211,13 @@ def _decisions(cases: Cases, name: str, classes: Sequence[Any], positive: Any | 
     return _numbers(values, classes, positive)
 
 
-def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequence[Any], positive: Any) -> Threshold:
+def _cutting(judge: Judge, cases: Cases, call: ClassificationCall, classes: Sequence[Any], positive: Any) -> Threshold:
     valid = call.valid
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
-    leak = leaks(valid, cases.table, None)
-    # In tables with few different rows, a row of one table has equal rows in the other by chance. Then the rows count
-    # as the same only if the whole tables are equal.
+    key = judge.key if {*judge.key} <= {*valid.column_names} else ()
+    leak = leaks(valid, cases.table, key or None)
+    # Rows may be equal by chance. Then they count as the same only if the whole tables are equal.
     is_same = leak.tells or valid.equals(cases.table)
     if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
         raise UsageError(
@@ -228,7 +228,7 @@ def _cutting(model: Any, cases: Cases, call: ClassificationCall, classes: Sequen
     if not len(places):
         raise UsageError(f"no row of `valid` has a `{cases.target}`", hint="give rows to choose the threshold on")
     held = cases._replace(table=rows_at(valid, places), given=valid.num_rows)
-    said = scores_of(model, held, call.scores, call.predict)
+    said = scores_of(judge.model, held, call.scores, call.predict)
     values = labels(held)
     own = claim("valid", said, classes, positive)
     assert own.chances is not None

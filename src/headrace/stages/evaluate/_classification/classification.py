@@ -21,7 +21,6 @@ from headrace.stages.evaluate.bias import MEASURED, Bias, Group, bias_grid, left
 from headrace.stages.evaluate.claims import claim, own_decisions
 from headrace.stages.evaluate.findings import BASELINE, MODEL, PREVIOUS, Findings
 from headrace.stages.evaluate.judge import Judge, model_name
-from headrace.stages.evaluate.leaks import overlap
 from headrace.stages.evaluate.metrics import binary, multiclass
 from headrace.stages.evaluate.options import ClassificationCall
 from headrace.stages.evaluate.robustness import robustness
@@ -79,7 +78,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.classification",
-    version=19,
+    version=20,
     on=("fairlearn", "numpy", "pandas", "sklearn"),
     kind="evaluate",
     name="classification",
@@ -108,7 +107,7 @@ def classification(call: ClassificationCall) -> Classification:
         for place, name in enumerate(answers.names):
             for each in multiclass.OF_CLASS:
                 found.know(each._replace(name=f"{each.name} {place}"), f"{each.name} of {name}")
-    judge.count(overlap(model_of(judge.model), rows.table, rows.features))
+    judge.count(model_of(judge.model))
     biased = bias.table(judge.level)
     is_robust = call.robust and judge.model is not None and call.scores is None
     judged = judge.report(

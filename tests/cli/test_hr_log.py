@@ -350,3 +350,35 @@ def one() -> None:
     assert "`checked` warns: row 10 is odd" in shell("show", run).out
     assert shell(*words.split()[1:]).code == 0
     assert (shell.folder / "warning.txt").read_text() == "x" * 5000
+
+
+def test_a_reused_task_shows_what_was_logged_for_its_output_also_after_its_maker_got_new_code(shell: Shell) -> None:
+    code = """
+    import headrace as hr
+
+    @hr.stage
+    def fit(k: int) -> int:
+        for step in range(k):
+            hr.log("loss", float(k), step)
+        return k
+
+    @hr.pipeline
+    def one() -> None:
+        fit(KIND)
+    """
+
+    def shown() -> tuple[list[int], list[list[float]]]:
+        """Return what the last run that reused its task shows: how many values were logged, and the curves."""
+        with TrackingViews(f"sqlite:///{shell.folder / '.headrace' / 'ledger.db'}") as views:
+            return [each.count for each in views.metrics(user)], [list(each.values) for each in views.series(user)]
+
+    shell.write("pipelines.py", code.replace("KIND", "2"))
+    maker = shell("run", "one", "--json").json["run"]
+    user = shell("run", "one", "--json").json["run"]
+    assert shown() == ([2], [[2.0, 2.0]])
+    shell.write("pipelines.py", code.replace("KIND", "3"))
+    assert shell("resume", maker, "--new-code").code == 0
+    assert shown() == ([2], [[2.0, 2.0]])
+    shell.write("pipelines.py", code.replace("KIND", "2"))
+    user = shell("run", "one", "--json").json["run"]
+    assert shown() == ([], []), "the summaries of the maker's first output are gone, and its new ones are of another"

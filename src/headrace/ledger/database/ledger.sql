@@ -700,13 +700,15 @@ ON CONFLICT (run, task, kind, name) DO UPDATE SET last = excluded.last, least = 
 INSERT INTO logged (run, task, seq) VALUES (:run, :task, :seq) ON CONFLICT DO NOTHING
 
 --- inherit_metrics
--- A reused task gets the summaries of the task that made its output.
+-- A reused task gets the summaries of the task that made its output, unless that one has another output by now, since
+-- its run got new code.
 INSERT INTO metrics (run, task, kind, name, last, least, greatest, count, first_step, last_step, at, source,
     source_task)
 SELECT CAST(:run AS INTEGER), CAST(:task AS TEXT), mine.kind, mine.name, mine.last, mine.least,
     mine.greatest, mine.count, mine.first_step, mine.last_step, mine.at, coalesce(mine.source, runs.id),
     coalesce(mine.source_task, mine.task)
 FROM results JOIN runs ON runs.number = results.run
+    JOIN tasks ON tasks.run = results.run AND tasks.name = results.task AND tasks.key = results.key
     JOIN metrics AS mine ON mine.run = results.run AND mine.task = results.task
 WHERE results.key = :key
 ON CONFLICT DO NOTHING

@@ -24,6 +24,7 @@ from headrace.ledger.records import (
     ALIASES,
     METRICS,
     NOTICES,
+    TASK_ROWS,
     VERSIONS,
     NoticeRecord,
     VersionRecord,
@@ -244,33 +245,37 @@ class TrackingViews(EndpointViews):
         self, kind: LoggedKind, run: str | None, task: str | None, name: str | None
     ) -> Iterator[tuple[MetricView, Curves]]:
         """Yield each metric, with all curves of the task that logged it. The curves are read from the run's events."""
-        read, counted = dict[tuple[str, str], Curves](), dict[str, dict[str, set[int]]]()
+        read, launched, number = dict[tuple[str, str], Curves](), dict[str, _Keys](), self._query.run(run).number
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):
                 continue
-            where = metric.run, metric.source
-            if where not in read:
-                read[where] = self._curves(*where, counted)
-            if Name(metric.source, kind, metric.name) in {**read[where].numbers, **read[where].shown}:
-                yield metric, read[where]  # otherwise the run that logged it was forgotten
+            if (metric.task, metric.source) not in read:
+                read[metric.task, metric.source] = self._curves(metric, number, launched)
+            curves = read[metric.task, metric.source]
+            if Name(metric.source, kind, metric.name) in {**curves.numbers, **curves.shown}:
+                yield metric, curves  # otherwise the run that logged it was forgotten
 
-    def _curves(self, run: str, task: str, counted: dict[str, dict[str, set[int]]]) -> Curves:
-        """Return what a task has logged. `counted` remembers what `_counted` returns, by run."""
+    def _curves(self, metric: MetricView, shown: int, launched: dict[str, _Keys]) -> Curves:
+        """Return what was logged for the output that a task has in the run with the number `shown`. `launched`
+        remembers what `_keys` returns, by run."""
         curves = Curves()
-        for row in self._query.all(self._sql.RUN_BY_ID, run):
-            rows = self._query.all(self._sql.LOGGED_OF, row[0], task)
-            events = [event for _, body in rows if isinstance(event := decode_event(body), Logged)]
+        for row in self._query.all(self._sql.RUN_BY_ID, metric.run):
+            bodies = self._query.all(self._sql.LOGGED_OF, row[0], metric.source)
+            events = [event for _, body in bodies if isinstance(event := decode_event(body), Logged)]
             if len({event.attempt for event in events}) > 1:  # the run may have got new code between two of them
-                if run not in counted:
-                    counted[run] = self._counted(run)
-                events = [event for event in events if event.attempt in counted[run].get(task, ())]
+                if metric.run not in launched:
+                    launched[metric.run] = self._keys(metric.run)
+                keys, present = launched[metric.run].get(metric.source, ({}, ""))
+                rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, shown, metric.task)
+                key = next((row.key for row in rows if row.key in keys.values()), present)
+                events = [event for event in events if keys.get(event.attempt) == key]
             for event in events:
                 curves.add(event)
         return curves
 
-    def _counted(self, run: str) -> dict[str, set[int]]:
-        """Return, by task, the attempts whose logged values count: those with the key of the task's present output. The
-        others had another key, before the run got new code."""
+    def _keys(self, run: str) -> _Keys:
+        """Return, by task, the keys of its attempts, and the key of its present output. If the run got new code, these
+        keys differ: what an attempt logged belongs to the output of its own key."""
         keys, present = dict[str, dict[int, str]](), dict[str, str]()
         for _, body in sorted([*self._query.of_kind(run, Launched), *self._query.of_kind(run, Reused)]):
             event = decode_event(body)
@@ -278,7 +283,7 @@ class TrackingViews(EndpointViews):
                 present[event.task] = keys.setdefault(event.task, {})[event.attempt] = event.key
             elif isinstance(event, Reused) and not event.run:
                 present[event.task] = event.key
-        return {task: {each for each, key in of.items() if key == present[task]} for task, of in keys.items()}
+        return {task: (of, present[task]) for task, of in keys.items()}
 
     def held_signals(self, name: str | None = None) -> list[SignalView]:
         """Return the signals that are still in a run's inbox because no driver of the run knew their kinds, the oldest
@@ -385,6 +390,8 @@ class TrackingViews(EndpointViews):
         return [msgspec.structs.replace(each, kept=its and not no, erased=no) for each, its, no in found][::-1]
 
 
+_Keys = dict[str, tuple[dict[int, str], str]]
+"""For each task of a run: the keys of its attempts, by number, and the key of its present output."""
 _SIGNALS = Reader(Signal)
 _MOVE_VIEWS = Reader(MoveView)
 _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))

@@ -8,8 +8,12 @@ import time
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
+from headrace.errors import StoreError
 from headrace.spec.bundle import Bundle
 from headrace.store.folder.folder import FolderStore
+from headrace.work import archive
 from headrace.work.archive import clear, unpack
 
 HOUR_S = 3600.0
@@ -46,3 +50,19 @@ def test_a_bundle_that_somebody_asks_for_at_this_moment_is_not_deleted(tmp_path:
         os.utime(folder)
     collector.join()
     assert (folder / "pipelines.py").exists()
+
+
+def test_a_stopped_process_with_the_lock_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, folder = unpacked(tmp_path)
+    monkeypatch.setattr(archive, "LOCK_S", 0.05)
+    with (folder.parent / ".lock").open("w") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        for use in (
+            lambda: unpack(bundle, FolderStore(tmp_path), tmp_path),
+            lambda: clear(tmp_path, (), time.time() - HOUR_S),
+        ):
+            with pytest.raises(StoreError, match=r"another process has held the lock `.*\.lock` for 0\.05 s"):
+                use()
+    assert unpack(bundle, FolderStore(tmp_path), tmp_path) == folder

@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,10 @@ from headrace.spec.noun import UNREADABLE
 from headrace.store.folder.fsync import sync, sync_all
 from headrace.store.open_store import open_store
 from headrace.store.store import Store
+
+LOCK_S = 30.0
+"""How long a process waits for the lock of the unpacked bundles, in seconds. Others hold it for some milliseconds."""
+_LOOK_S = 0.005
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
@@ -48,7 +53,11 @@ def files_of(archive: bytes) -> dict[str, bytes]:
 
 def unpack(bundle: Bundle, store: Store, local: Path) -> Path:
     """Return the folder of a bundle's files, which is below `local`. If the folder doesn't exist yet, write it. It
-    never changes afterwards, and stays for at least an hour after the last call, or as long as a run has the bundle."""
+    never changes afterwards, and stays for at least an hour after the last call, or as long as a run has the bundle.
+
+    Raises:
+        StoreError: the bundle is damaged; or another process has the folders of bundles locked for too long.
+    """
     folder = local / "bundles" / bundle.digest
     if _is_there(folder):
         return folder
@@ -96,7 +105,11 @@ def _is_there(folder: Path) -> bool:
 
 def clear(local: Path, needed: Collection[str], before: float) -> None:
     """Delete the folders below `local` of those bundles whose digests aren't in `needed`, if nobody has asked for them
-    since the time `before` (Unix seconds). Also delete unfinished folders that are older."""
+    since the time `before` (Unix seconds). Also delete unfinished folders that are older.
+
+    Raises:
+        StoreError: another process has the folders locked for too long.
+    """
     bundles, doomed = local / "bundles", list[Path]()
     if not bundles.is_dir():
         return
@@ -113,14 +126,33 @@ def clear(local: Path, needed: Collection[str], before: float) -> None:
 @contextmanager
 def _alone(bundles: Path) -> Iterator[None]:
     """Let one process at a time note that it uses a bundle, or find out that nobody does. If the disk has no file
-    locks, nothing is locked."""
-    lock = os.open(bundles / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    locks, nothing is locked.
+
+    Raises:
+        StoreError: another process holds the lock for more than `LOCK_S` seconds.
+    """
+    lock, due = os.open(bundles / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), time.monotonic() + LOCK_S
     try:
         with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            while not _takes(lock):
+                if time.monotonic() > due:
+                    raise StoreError(
+                        f"another process has held the lock `{bundles / '.lock'}` for {LOCK_S:g} s",
+                        hint="let this process go on if it is stopped (SIGSTOP), or kill it; `fuser FILE` shows its id",
+                    )
+                time.sleep(_LOOK_S)
         yield
     finally:
         os.close(lock)
+
+
+def _takes(lock: int) -> bool:
+    """Lock a file, and return True; return False if another process has locked it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def main() -> None:

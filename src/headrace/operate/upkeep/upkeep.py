@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headrace.backends.processes.orphans import end_leftovers
 from headrace.codec.codecs import Codecs
-from headrace.errors import ConfigError, LedgerDamaged, sentence
+from headrace.errors import ConfigError, LedgerDamaged, StoreError, sentence
 from headrace.ledger import records
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
@@ -53,7 +53,7 @@ def collect(project: Project, keep: Keep, *, dry_run: bool, say: Callable[[str],
             _clear(ledger, store, frozenset(collected.runs))
             try:
                 _clear_bundles(ledger, store, [held.since for held in collected.held])
-            except OSError as error:  # another user's folder, say
+            except (OSError, StoreError) as error:  # another user's folder, say
                 say(f"unpacked code in `{store.local}` can't be deleted: {sentence(error)}")
     return collected
 

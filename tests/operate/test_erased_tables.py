@@ -178,17 +178,29 @@ def test_a_table_that_a_run_makes_while_a_backup_searches_older_snapshots_stays_
     assert len(collect(project, Keep(runs=1), dry_run=False).runs) == 1
     assert of(project).tables == ()
 
+    is_marking, reread = False, set[int]()
+
     def begin(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
         if event == "call" and code.co_name == "_is_about" and code.co_filename.endswith("backups.py"):
             sys.setprofile(None)
             run(folder, "first")
+            sys.setprofile(note)
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        nonlocal is_marking
+        code = frame.f_code
+        if code.co_name == "_mark_absent" and event in ("call", "return"):
+            is_marking = event == "call"
+        if is_marking and code.co_name == "events" and code.co_filename.endswith("scan.py"):
+            reread.add(frame.f_locals["run"])
 
     sys.setprofile(begin)
     try:
         save(project, backup)
     finally:
         sys.setprofile(None)
+    assert len(reread) == 1, "drivers can't write meanwhile, so only the new run is read"
     assert not any("it was erased" in row for row in rows_of(project))
     assert "reuse" in folder.headrace("plan", "first").out
 

@@ -3,7 +3,7 @@ because their runs were forgotten before the erasure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +15,8 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
+from headrace.ledger.inventory import Generation
+from headrace.ledger.records import RunRecord
 from headrace.ledger.transfer.backup import Backups, Snapshot
 from headrace.ledger.transfer.erased_rows import refs_in
 from headrace.operate.erasure.search import FORMS, LOGS, Found, named, searched
@@ -26,19 +28,28 @@ def mark(db: Database, backups: Backups, lease: Lease) -> None:
     """In the snapshots of a backup, mark the tables that hold an erased person. Tables that the ledger still has are
     left alone: each erasure has searched them already, or a run made them afterwards. So this must be called before a
     new snapshot is made, which then has these marks."""
-    if found := list(_found(db, backups, lease)):
-        db.atomically(lambda: _mark_absent(db, found))
-
-
-def _found(db: Database, backups: Backups, lease: Lease) -> Iterator[tuple[Erasure, Ref, str]]:
-    """Yield the tables to mark. Each comes with an erasure whose person it has, and with a text that describes it."""
     persons = {row.erasure: erasures.erasure_of(row) for row in erasures.rows(db)}
     snapshots = backups.snapshots() if persons else []
     if not snapshots:
         return
+    ends = _ends(db, records.runs(db))  # before the look at the runs
+    live = _named_by(db, records.runs(db), lease.renew)
+    if found := list(_found(db, backups, snapshots, persons, live, lease)):
+        db.atomically(lambda: _mark_absent(db, found, live, ends))
+
+
+def _found(
+    db: Database,
+    backups: Backups,
+    snapshots: Sequence[Snapshot],
+    persons: Mapping[str, Erasure],
+    live: Set[Generation],
+    lease: Lease,
+) -> Iterator[tuple[Erasure, Ref, str]]:
+    """Yield the tables to mark. Each comes with an erasure whose person it has, and with a text that describes it.
+    `persons` are all erasures, and `live` is what the ledger names."""
     gone, codecs = {row.digest: row.erasure for row in records.erased_rows(db)}, Codecs()
-    marked, live = set(records.erased(db)), _named_by(db, lease.renew)
-    known = {digest for digest, _ in live}
+    marked, known = set(records.erased(db)), {digest for digest, _ in live}
     for snapshot in snapshots:
         try:
             tables = _tables(backups, snapshot, lease)
@@ -63,19 +74,34 @@ def _found(db: Database, backups: Backups, lease: Lease) -> Iterator[tuple[Erasu
                 marked.add(table.generation)
 
 
-def _mark_absent(db: Database, found: Sequence[tuple[Erasure, Ref, str]]) -> None:
+def _mark_absent(
+    db: Database,
+    found: Sequence[tuple[Erasure, Ref, str]],
+    live: Set[Generation],
+    ends: Mapping[int, int],
+) -> None:
     """Mark tables as erased, within the caller's transaction. Leave out those that the ledger has by now, because a run
-    has made them during the search."""
-    gone, live = {row.digest for row in records.erased_rows(db)}, _named_by(db, lambda: None)
+    has made them during the search. Of the runs, only those with new events are read (`live` and `ends` are what the
+    ledger named before, and what `_ends` returned): nobody else can write to SQLite meanwhile."""
+    runs = records.runs(db)
+    changed = [run for run, end in zip(runs, _ends(db, runs).values(), strict=True) if ends.get(run.number) != end]
+    gone, live = {row.digest for row in records.erased_rows(db)}, live | _named_by(db, changed, lambda: None)
     fresh = {digest for digest, _ in live} - gone
     for erasure, ref, what in found:
         if (ref.digest, ref.nonce or ERASED) not in live and ref.digest not in fresh:
             erasures.mark(db, erasure, [(ref, what)])
 
 
-def _named_by(db: Database, beat: Callable[[], None]) -> set[tuple[str, str]]:
-    """Return the generations of all artifacts that the ledger names."""
-    return {(ref.digest, ref.nonce or ERASED) for ref in named(db, records.runs(db), beat)}
+def _ends(db: Database, runs: Sequence[RunRecord]) -> dict[int, int]:
+    """Return, for each run, the number of its next event."""
+    numbers = [run.number for run in runs]
+    rows = db.lookups(db.sql.NEXT_SEQ, [(number,) for number in numbers])
+    return dict(zip(numbers, (seq for (seq,) in rows), strict=True))
+
+
+def _named_by(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> set[Generation]:
+    """Return the generations of all artifacts that these runs name, and those that belong to no run."""
+    return {(ref.digest, ref.nonce or ERASED) for ref in named(db, runs, beat)}
 
 
 class _Table(Struct, frozen=True):

@@ -51,7 +51,7 @@ class Multiplier:
         self.version = version
         self.is_alive = True
 
-    async def ask(self, columns: dict[str, Sequence[Any]], count: int, within_s: float) -> Outcome:
+    async def ask(self, columns: dict[str, Sequence[Any]], count: int, within_s: float, **_: Any) -> Outcome:
         numbers = [None if each is None else self.version * each for each in columns["x"]]
         return Outcome({"predicted": numbers, "label": list(columns["carrier"])}, 0.001)
 
@@ -395,7 +395,7 @@ def test_a_client_needs_a_token_for_all_that_names_an_endpoint() -> None:
 
 
 def test_a_model_that_is_gone_is_told_without_its_reasons(bed: Bed) -> None:
-    async def gone(*_: Any) -> Outcome:
+    async def gone(*_: Any, **__: Any) -> Outcome:
         raise ModelGone("process 4711 has ended")
 
     bed.models[1].ask = gone  # type: ignore[method-assign]

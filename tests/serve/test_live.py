@@ -25,6 +25,7 @@ from headrace.serve.metrics import LOG, MIRRORS, PREDICTIONS, RESTARTS, TAKEN, T
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.keeping import Keeping
 from headrace.serve.predictions.prediction import Answered, PredictionId
+from headrace.serve.predictions.suspects import Suspect
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.running import Running
 from headrace.spec.endpoint import Route, sole
@@ -46,9 +47,10 @@ class Fake:
         self.error: Exception | None = None
         self.why = ""
         self.waiting = 0
+        self.suspects: list[Suspect] = []
         self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def ask(self, columns: dict[str, list[float]], count: int, within_s: float) -> Outcome:
+    async def ask(self, columns: dict[str, list[float]], count: int, within_s: float, **_: Any) -> Outcome:
         del within_s
         await self.is_held.wait()
         if self.error is not None:
@@ -56,7 +58,7 @@ class Fake:
         assert len(columns["x"]) == count
         return Outcome({"y": [each + self.version for each in columns["x"]]}, 0.001)
 
-    async def ask_stream(self, arrow: bytes, count: int, within_s: float) -> Outcome:
+    async def ask_stream(self, arrow: bytes, count: int, within_s: float, **_: Any) -> Outcome:
         x = table_in(arrow).column("x").to_pylist()
         outcome = await self.ask({"x": x}, count, within_s)
         return Outcome({}, outcome.seconds, stream_of(pa.table(outcome.columns)))
@@ -291,7 +293,7 @@ def test_answers_in_arrow_that_can_not_be_joined_are_not_kept() -> None:
         await bed.ready()
         counts = Counter(chosen(route, each).version for each in customers)
 
-        async def no_text(arrow: bytes, count: int, within_s: float) -> Outcome:
+        async def no_text(arrow: bytes, count: int, within_s: float, **_: Any) -> Outcome:
             del arrow, within_s
             assert count == counts[2]
             return Outcome({}, 0.001, stream_of(pa.table({"y": [b"\xff"] * count})))

@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from headrace.errors import DataError, HeadraceError, RefusedError
 from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Trouble, decode_reply
 from headrace.run.wire import Frames, frame
 from headrace.serve.answers import MOST_BYTES, MOST_BYTES_OF_COLUMNS, check_columns, check_stream
+from headrace.serve.predictions.suspects import Suspect
 from headrace.spec.noun import UNREADABLE
 from headrace.spec.signature import signature_in
 
@@ -34,8 +35,17 @@ class ModelBusy(RefusedError):
     """So many requests wait for the model that another one would wait too long."""
 
 
+Again = Literal["no", "alone", "yes"]
+
+
 class ModelGone(HeadraceError):
-    """The model process has ended, hangs, or sent something that isn't an answer."""
+    """The model process has ended, hangs, or sent something that isn't an answer. `again` says whether the rows may be
+    sent to another process: "no" if they were sent alone, since they may be the reason; "alone" if they were sent
+    together with others; "yes" if they weren't sent."""
+
+    def __init__(self, message: str, *, hint: str | None = None, again: Again = "no") -> None:
+        super().__init__(message, hint=hint)
+        self.again = again
 
 
 class ModelSlow(HeadraceError):
@@ -60,6 +70,7 @@ class _Question(NamedTuple):
     arrow: bytes | None
     rows: int
     within_s: float
+    suspect: Suspect | None
     answered: asyncio.Future[Outcome]
 
 
@@ -67,7 +78,8 @@ class Model(asyncio.Protocol):
     """The connection to a model process. All methods are called in one event loop.
 
     `kill` is called once, when the process can't be used any more, whatever the reason. It must end the process even if
-    the process hangs, and must not wait for the end.
+    the process hangs, and must not wait for the end. From then on, `suspects` are the requests that the process was
+    answering when it ended. They keep their rows in memory, so whoever reads them empties the list.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class Model(asyncio.Protocol):
         self._hangs: asyncio.TimerHandle | None = None
         self._gone = asyncio.Event()
         self._why_gone = "it isn't connected"
+        self.suspects: list[Suspect] = []
 
     @property
     def is_alive(self) -> bool:
@@ -129,12 +142,23 @@ class Model(asyncio.Protocol):
         self._gives = loaded.gives or self._gives
         return loaded
 
-    async def ask(self, columns: Mapping[str, Sequence[Any]], count: int, within_s: float) -> Outcome:
+    async def ask(
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        count: int,
+        within_s: float,
+        *,
+        is_alone: bool = False,
+        suspect: Suspect | None = None,
+    ) -> Outcome:
         """Return the model's answers for `count` rows. If the caller is cancelled, the rows aren't sent; if they were
         sent already, their answers are dropped.
 
         The model must answer within `within_s` seconds after the rows were sent. If it takes longer, its process is
         ended, since it seems to hang. For requests that are sent together, the longest of their limits counts.
+
+        If `is_alone` is True, the rows are sent alone, before those that wait, however many they are. `suspect`
+        is added to `suspects` if the process ends while it answers.
 
         Raises:
             ModelBusy: too many requests wait already.
@@ -143,12 +167,16 @@ class Model(asyncio.Protocol):
                 one, so only those with bad rows fail.
             ModelGone: the process has ended, or was ended because it hangs or gave something that isn't an answer.
         """
-        return await self._answered(columns, None, count, within_s)
+        answered = asyncio.get_running_loop().create_future()
+        return await self._answered(_Question(columns, None, count, within_s, suspect, answered), is_alone=is_alone)
 
-    async def ask_stream(self, arrow: bytes, count: int, within_s: float) -> Outcome:
+    async def ask_stream(
+        self, arrow: bytes, count: int, within_s: float, *, is_alone: bool = False, suspect: Suspect | None = None
+    ) -> Outcome:
         """Return the model's answers for a stream of Arrow with `count` rows. The answers are a stream too. The rows
         are never sent together with other requests. For the rest, see `ask`."""
-        return await self._answered({}, arrow, count, within_s)
+        answered = asyncio.get_running_loop().create_future()
+        return await self._answered(_Question({}, arrow, count, within_s, suspect, answered), is_alone=is_alone)
 
     def close(self) -> None:
         """Close the connection, which ends the process. Requests that wait for an answer get `ModelGone`."""
@@ -180,21 +208,18 @@ class Model(asyncio.Protocol):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    async def _answered(
-        self, columns: Mapping[str, Sequence[Any]], arrow: bytes | None, count: int, within_s: float
-    ) -> Outcome:
+    async def _answered(self, question: _Question, *, is_alone: bool) -> Outcome:
         if not self._asked and len(self._waiting) >= self._most_waiting:
             self._next()
-        if self._count_waiting() >= self._most_waiting:
+        if not is_alone and self._count_waiting() >= self._most_waiting:
             raise ModelBusy(
                 f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
             )
         loop = asyncio.get_running_loop()
-        question = _Question(columns, arrow, count, within_s, loop.create_future())
-        self._waiting.append(question)
+        (self._alone if is_alone else self._waiting).append(question)
         if not self._asked and self._begins is None:
             self._begins = loop.call_soon(self._next)
-        ends = loop.call_later(within_s, self._give_up, question)
+        ends = loop.call_later(question.within_s, self._give_up, question)
         try:
             return await question.answered
         finally:
@@ -223,8 +248,8 @@ class Model(asyncio.Protocol):
                 columns = None if taken[0].arrow is not None else _joined(taken)
                 self._send(Ask(number=self._number, columns=columns, arrow=taken[0].arrow))
                 self._watch()
-            except ModelGone as error:
-                self._fail(error)
+            except ModelGone:
+                self._fail("yes")
             except Exception as error:  # noqa: BLE001  rows that can't be sent: others must not wait for them
                 self._refuse(RowsRefused(f"the rows can't be sent to the model: {error!r}"))
 
@@ -323,21 +348,21 @@ class Model(asyncio.Protocol):
         may not read it."""
         if not self._gone.is_set():
             self._why_gone = why
+            self.suspects = [each.suspect for each in self._asked if each.suspect is not None]
             self._gone.set()
             self._kill()
         self._unwatch()
         if self._transport is not None:
             self._transport.abort()
-        self._fail(_gone(self._why_gone))
+        self._fail("alone" if len(self._asked) > 1 else "no")
 
-    def _fail(self, error: ModelGone) -> None:
-        questions = [*self._asked, *self._alone, *self._waiting]
+    def _fail(self, again: Again) -> None:
+        """Refuse all requests. `again` holds for those that were sent."""
+        asked, others = [each.answered for each in self._asked], [*self._alone, *self._waiting]
         for known in (self._asked, self._alone, self._waiting):
             known.clear()
-        waiting: list[asyncio.Future[Any]] = [each.answered for each in questions]
-        for future in [*waiting, *([self._loaded] if self._loaded else [])]:
-            if not future.done():
-                future.set_exception(error)
+        _refuse_all([*asked, *([self._loaded] if self._loaded else [])], _gone(self._why_gone, again))
+        _refuse_all([each.answered for each in others], _gone(self._why_gone, "yes"))
 
 
 def _refused(trouble: Trouble) -> RowsRefused:
@@ -345,8 +370,15 @@ def _refused(trouble: Trouble) -> RowsRefused:
     return RowsRefused(trouble.why[:MOST_WHY], hint=hint)
 
 
-def _gone(why: str) -> ModelGone:
-    return ModelGone(f"the model can't answer: {why}", hint="try again once the model has been started anew")
+def _gone(why: str, again: Again = "no") -> ModelGone:
+    hint = "try again once the model has been started anew"
+    return ModelGone(f"the model can't answer: {why}", hint=hint, again=again)
+
+
+def _refuse_all(answers: Sequence[asyncio.Future[Any]], error: ModelGone) -> None:
+    for each in answers:
+        if not each.done():
+            each.set_exception(error)
 
 
 def _fits(question: _Question, other: _Question) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,8 +25,9 @@ from headrace.serve.metrics import MIRRORS, TAKEN, Metrics
 from headrace.serve.openapi.schemas import Interface
 from headrace.serve.predictions.feedback import feedback_in
 from headrace.serve.predictions.keeping import Keeper, Keeping, Say
-from headrace.serve.predictions.prediction import Answered
+from headrace.serve.predictions.prediction import Answered, Form
 from headrace.serve.predictions.redaction import Redaction
+from headrace.serve.predictions.suspects import FIRST_ROWS, Suspect
 from headrace.serve.records import MOST_FAULTS, Body, Fault, Given, Records, RecordsRefused, Rows
 from headrace.serve.running import Running
 from headrace.serve.streams import AnswerPart, Stream, StreamPart, joined, read, with_ids
@@ -52,11 +54,24 @@ class _Share(NamedTuple):
     places: Sequence[int] | None
     rows: Rows | StreamPart
 
-    def ask(self, within_s: float) -> Awaitable[Outcome]:
+    def ask(self, within_s: float, suspect: Suspect) -> Awaitable[Outcome]:
         """Return the answers for the rows."""
         if isinstance(self.rows, Rows):
-            return self.running.answers(self.rows, within_s)
-        return self.running.answers_stream(self.rows.asked, self.rows.count, within_s)
+            return self.running.answers(self.rows, within_s, suspect)
+        return self.running.answers_stream(self.rows.asked, self.rows.count, within_s, suspect)
+
+    @property
+    def form(self) -> Form:
+        """The form in which the rows are logged."""
+        return "json" if isinstance(self.rows, Rows) else "arrow"
+
+    def given(self, redaction: Redaction, most: int | None = None) -> bytes:
+        """Return the rows as they are logged: all of them, or at least the first `most`."""
+        if not isinstance(self.rows, Rows):
+            return self.rows.given
+        columns = {name: values[:most] for name, values in {**self.rows.columns, **self.rows.beside}.items()}
+        count = self.rows.count if most is None else min(most, self.rows.count)
+        return _encode(_by_row(redaction.columns(columns, self.running.records.takes), count))
 
 
 class _Kept(NamedTuple):
@@ -114,7 +129,7 @@ class LiveEndpoint:
         """
         began, route, unlogged = time.perf_counter(), self._routed(), self._keeper.why_not()
         shares = self._shares(route, request, Body(request.body))
-        kept = await self._kept(request, shares, await self._outcomes(shares), began, unlogged)
+        kept = await self._kept(request, shares, await self._outcomes(request, shares), began, unlogged)
         self._mirror_all(route, request, shares, unlogged)
         return _predicted(kept)
 
@@ -136,7 +151,7 @@ class LiveEndpoint:
                 records = _records(running, route)
                 part = await asyncio.to_thread(stream.part, places, records.takes, records.beside, self.redaction)
                 shares.append(_Share(variant.name, running, places, part))
-            outcomes = await self._outcomes(shares)
+            outcomes = await self._outcomes(request, shares)
             parts = [
                 AnswerPart(outcome.arrow or b"", share.places, share.variant, share.running.version)
                 for share, outcome in zip(shares, outcomes, strict=True)
@@ -159,7 +174,7 @@ class LiveEndpoint:
         """
         began, route, unlogged = time.perf_counter(), self._routed(), self._keeper.why_not()
         shares = self._shares(route, request, Tensors(inquiry.inputs), version)
-        outcomes = await self._outcomes(shares)
+        outcomes = await self._outcomes(request, shares)
         whole = joined_columns([outcome.columns for outcome in outcomes], [share.places for share in shares])
         outputs = outputs_of(whole, shares[0].running.gives, inquiry.wanted)
         kept = await self._kept(request, shares, outcomes, began, unlogged)
@@ -269,12 +284,17 @@ class LiveEndpoint:
             raise ModelGone(f"version {version} of endpoint `{self.name}` isn't running", hint="try again in a moment")
         return variant, running
 
-    async def _outcomes(self, shares: Sequence[_Share]) -> list[Outcome]:
+    async def _outcomes(self, request: Asked, shares: Sequence[_Share]) -> list[Outcome]:
         """Return the answers of the variants, in the order of `shares`."""
         with ExitStack() as held:
             for share in shares:
                 held.enter_context(share.running.busy())
-            return await _together([share.ask(self._answer_s) for share in shares])
+            return await _together([share.ask(self._answer_s, self._suspect(request, share)) for share in shares])
+
+    def _suspect(self, request: Asked, share: _Share) -> Suspect:
+        """Return how a request is named in the server's log if a process ends while it answers."""
+        given = None if self._keeper.is_off else partial(share.given, self.redaction, FIRST_ROWS)
+        return Suspect(at=request.at, trace=request.trace, count=share.rows.count, form=share.form, given=given)
 
     async def _kept(
         self, request: Asked, shares: Sequence[_Share], outcomes: Sequence[Outcome], began: float, unlogged: str
@@ -319,7 +339,7 @@ class LiveEndpoint:
         """Let the shadow answer a copy of a request, and log its answers. If it fails, this is only counted."""
         try:
             began = time.perf_counter()
-            await self._kept(request, [share], await self._outcomes([share]), began, unlogged)
+            await self._kept(request, [share], await self._outcomes(request, [share]), began, unlogged)
         except HeadraceError:
             self._metrics.add(MIRRORS, self.name, "failed")
         else:
@@ -367,20 +387,19 @@ async def _together(work: Sequence[Awaitable[T]]) -> list[T]:
 def _answered(
     endpoint: str, share: _Share, redaction: Redaction, request: Asked, outcome: Outcome, began: float, salt: int
 ) -> Answered:
-    rows, takes = share.rows, share.running.records.takes
+    rows = share.rows
     if isinstance(rows, Rows):
-        given = _encode(_by_row(redaction.columns({**rows.columns, **rows.beside}, takes), rows.count))
         answers, names = _encode(_by_row(outcome.columns, rows.count)), rows.names
     else:
-        given, answers, names = rows.given, outcome.arrow or b"", ()
+        answers, names = outcome.arrow or b"", ()
     return Answered(
         count=rows.count,
         at=request.at,
         endpoint=endpoint,
         variant=share.variant,
         version=share.running.version,
-        form="json" if isinstance(rows, Rows) else "arrow",
-        given=given,
+        form=share.form,
+        given=share.given(redaction),
         answers=answers,
         latency_s=time.perf_counter() - began,
         salt=salt,

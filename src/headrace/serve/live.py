@@ -12,6 +12,7 @@ from headrace.serve.asking import ENDED
 from headrace.serve.endpoint import ANSWER_S, LiveEndpoint
 from headrace.serve.metrics import RESTARTS, WAITING, Labels, Metrics
 from headrace.serve.predictions.keeping import Keeping, Say
+from headrace.serve.predictions.suspects import named
 from headrace.serve.running import Running
 from headrace.spec.endpoint import MAIN, Route
 
@@ -146,27 +147,43 @@ class _Live:
         """Start a version, and start it again whenever its process has ended, until this task is cancelled."""
         name, pause_s = f"version {version} of endpoint `{self.endpoint.name}`", FIRST_PAUSE_S
         clock = asyncio.get_running_loop().time
-        while True:
-            began = clock()
-            try:
-                running = await self._start(self.endpoint.name, version)
-            except Exception as error:  # noqa: BLE001  whatever it is: another try may do better
-                why = f"{name} can't be started: {text_of(error)}"
-            else:
-                self._say(f"{name} is loaded, after {clock() - began:.1f} s")
-                self.running[version] = running
-                self._settle()
-                gone = await running.model.gone()
-                del self.running[version]
-                if gone == ENDED:
-                    gone = await running.why_ended() or gone
-                why = f"the process of {name} can't answer any more: {gone}"
-            if clock() - began > LONGEST_PAUSE_S:
-                pause_s = FIRST_PAUSE_S
-            self._say(f"{why}; it is started again in {pause_s:g} s")
-            await asyncio.sleep(pause_s)
-            self._metrics.add(RESTARTS, self.endpoint.name, f"{self.endpoint.name}:{version}")
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        last: Running | None = None
+        try:
+            while True:
+                began = clock()
+                try:
+                    running = await self._start(self.endpoint.name, version)
+                except Exception as error:  # noqa: BLE001  whatever it is: another try may do better
+                    why = f"{name} can't be started: {text_of(error)}"
+                else:
+                    self._say(f"{name} is loaded, after {clock() - began:.1f} s")
+                    self.running[version] = running
+                    if last is not None:
+                        last.follow(running)
+                    last = running
+                    self._settle()
+                    gone = await running.model.gone()
+                    del self.running[version]
+                    if gone == ENDED:
+                        gone = await running.why_ended() or gone
+                    why = f"the process of {name} can't answer any more: {gone}"
+                if clock() - began > LONGEST_PAUSE_S:
+                    pause_s = FIRST_PAUSE_S
+                self._say(f"{why}; it is started again in {pause_s:g} s")
+                if last is not None:
+                    await self._tell_suspects(name, last)
+                await asyncio.sleep(pause_s)
+                self._metrics.add(RESTARTS, self.endpoint.name, f"{self.endpoint.name}:{version}")
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            if last is not None:
+                last.follow(None)
+
+    async def _tell_suspects(self, name: str, running: Running) -> None:
+        """Name the requests that a process was answering when it ended."""
+        suspects, running.model.suspects = running.model.suspects, []
+        for line in await asyncio.to_thread(lambda: list(named(name, suspects))) if suspects else ():
+            self._say(line)
 
     def _settle(self) -> None:
         """If the main version of the wanted route is loaded, use this route, and end the versions that it doesn't name.

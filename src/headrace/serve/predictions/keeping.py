@@ -64,6 +64,11 @@ class Keeper:
         self._within_s = within_s
         self._fails = False
 
+    @property
+    def is_off(self) -> bool:
+        """Whether the endpoint logs no predictions."""
+        return self._keeping.log is None
+
     def why_not(self) -> str:
         """Return why the answers to the next request aren't logged, as the label `why` of `UNLOGGED`; empty if they
         are. Call it once for a request and its copy for a shadow: both are in the sample, or none of them."""

@@ -24,6 +24,7 @@ from headrace.operate.upkeep.upkeep import Keep, check, collect
 from headrace.project.project import Project
 from headrace.project.state import open_ledger
 from headrace.spec.endpoint import CLOCKS_S
+from headrace.store.folder.spool import Spool
 from tests.operate.test_erase import ANNA, NO_PROGRESS, PATIENCE_S, customers, files_with, load, log, of
 from tests.projects import Project as Folder
 from tests.projects import lent
@@ -166,6 +167,30 @@ def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again
     assert again.blobs < older.blobs
     assert again.bytes < older.bytes
     assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, backup = run(folder, "first"), tmp_path / "backup"
+    made = [back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot.made for _ in range(2)]
+    assert of(project).waits == ()
+
+    class Killed(BaseException):
+        """Instead of a kill, when both snapshots are written again."""
+
+    def forget(_: object, run: str) -> None:
+        raise Killed(run)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Spool, "forget", forget)
+        with pytest.raises(Killed):
+            save(project, backup)
+    assert len(snapshots(project, str(backup))) == 5
+    done = back_up(project, str(backup), keep=4, deep=False, **NO_PROGRESS)
+    assert [each.made for each in snapshots(project, str(backup))][:2] == made, "the two oldest are kept"
+    assert (len(snapshots(project, str(backup))), done.forgotten) == (4, ())
+    assert files_with(backup) == []
 
 
 def test_a_table_that_a_run_makes_while_a_backup_searches_older_snapshots_stays_usable(

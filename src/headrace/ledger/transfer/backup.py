@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -29,7 +30,7 @@ from headrace.ledger.database.database import Database
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.database.schema import SCHEMA
 from headrace.ledger.exclusive import beating
-from headrace.ledger.inventory import Inventory
+from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import erased
 from headrace.ledger.transfer.archive import Archive, ArchivedBlob, Head, Writer
@@ -176,17 +177,12 @@ class Backups:
         """
         with closing(ledger.connect()) as db:
             gone, past, failed = erased(db), list[Snapshot](), list[LedgerError]()
-            for each in self.snapshots() if gone else ():
+            for _, twins in groupby(self.snapshots() if gone else (), key=attrgetter("made")):
                 lease.renew()
                 try:
-                    with self.archive(each, schema=SCHEMA) as archive:
-                        if gone <= frozenset(erased_in(archive)):
-                            continue
-                        self._write_again(each, archive, db, replace(head, made=archive.head.made), lease)
+                    past += self._erase_from([*twins], db, gone, head, lease)
                 except LedgerError as error:
                     failed.append(error)
-                else:
-                    past.append(each)
             for each in past:
                 self.store.spool.forget(each.name)
             self.store.delete_all([(each.digest, each.nonce) for each in past])
@@ -196,6 +192,20 @@ class Backups:
         if failed:
             raise failed[0]
         return len(past)
+
+    def _erase_from(
+        self, twins: Sequence[Snapshot], db: Database, gone: Set[Generation], head: Head, lease: Lease
+    ) -> list[Snapshot]:
+        """Return those of `twins` to delete, after the other one was written without the generations `gone`. Twins are
+        snapshots of the same moment. Usually there is only one; if a backup is killed here, it leaves the old one
+        beside the new one, and `keep` must not count both."""
+        for each in twins:
+            with self.archive(each, schema=SCHEMA) as archive:
+                if gone <= frozenset(erased_in(archive)):
+                    return [other for other in twins if other is not each]
+        with self.archive(twins[0], schema=SCHEMA) as archive:
+            self._write_again(twins[0], archive, db, replace(head, made=archive.head.made), lease)
+        return [*twins]
 
     def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:
         with self.store.draft() as draft:

@@ -175,6 +175,18 @@ def test_a_segment_that_somebody_reads_keeps_its_name_until_all_of_it_is_in_the_
     assert [each.answered for each in read(written.path).logged] == [answered(0), answered(1)]
 
 
+def test_a_segment_that_can_not_be_made_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "000000001.db-wal").mkdir()  # so that SQLite fails after it has made the file
+    told = Collected()
+    writer = Writer(tmp_path, "0a1b2c3d4e5f", told)
+    for number in range(2):
+        writer.log(answered(number), number)
+        told.wait(number)
+    assert [type(told.told[number]) for number in range(2)] == [LogError, PredictionId]
+    assert writer.close(PATIENCE_S)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["000000002.closed"]
+
+
 @pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), UnicodeEncodeError("utf-8", "x", 0, 1, "no")])
 def test_whatever_goes_wrong_is_told_and_the_next_answers_are_logged(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

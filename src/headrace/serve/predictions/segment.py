@@ -89,7 +89,7 @@ class Segment:
         Raises:
             LogError: the file can't be made.
         """
-        path = folder / f"{number:09}.db"
+        path, db = folder / f"{number:09}.db", None
         try:
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode=WAL")
@@ -105,6 +105,7 @@ class Segment:
                 db.execute("PRAGMA synchronous=NORMAL")
                 changes = os.open(f"{path}-wal", os.O_RDONLY | os.O_CLOEXEC)  # SQLite has no locks on this file
         except (sqlite3.Error, OSError) as error:
+            _remove(path, db)
             raise _trouble(path, error) from error
         return cls(db, path, writer, number, changes)
 
@@ -243,6 +244,16 @@ def _sync(descriptor: int) -> None:
         os.fsync(descriptor)
     else:
         fcntl.fcntl(descriptor, _FULL_SYNC)
+
+
+def _remove(path: Path, db: sqlite3.Connection | None) -> None:
+    """Delete a file that couldn't be made. While a disk is full, each batch tries to make one."""
+    if db is not None:
+        with suppress(sqlite3.Error):
+            db.close()
+    for beside in ("", "-wal", "-shm"):
+        with suppress(OSError):
+            path.with_name(path.name + beside).unlink()
 
 
 @contextmanager

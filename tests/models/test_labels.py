@@ -208,7 +208,7 @@ def test_a_label_by_key_belongs_to_the_latest_prediction_that_is_not_after_it_an
     ("column", "texts"),
     [
         (pa.array([17, None]), ["17", None]),
-        (pa.array([17.0, 0.5]), ["17", "0.5"]),
+        (pa.array([17.0, 0.5, 1e-7, float("inf")]), ["17", "0.5", "0.0000001", "inf"]),
         (pa.array([Decimal(17), Decimal("17.5"), Decimal("-0.05")], pa.decimal128(9, 2)), ["17", "17.5", "-0.05"]),
         (pa.array(["a", "b"]).dictionary_encode(), ["a", "b"]),
         (pa.array([date(2026, 1, 31)]), ["2026-01-31"]),

@@ -193,15 +193,19 @@ def check_key_and_time(key: str | None, time: str | None) -> None:
 
 def key_text(value: object) -> str:
     """Return a value of an endpoint's `key` as text. Equal numbers have the same text, whether they are integers,
-    floats or decimals: a decimal has no exponent and no zeros at its end.
+    floats or decimals: there is no exponent, and there are no zeros at its end.
 
     >>> key_text(17), key_text(17.0), key_text(Decimal("17.00")), key_text("17"), key_text(date(2026, 1, 31))
     ('17', '17', '17', '17', '2026-01-31')
+    >>> key_text(0.00001), key_text(Decimal("0.000010"))
+    ('0.00001', '0.00001')
     """
-    if isinstance(value, Decimal):
-        return _shortest(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    elif isinstance(value, float) and "e" in str(value):
+        value = Decimal(str(value))
+    if isinstance(value, Decimal):
+        return _shortest(value)
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

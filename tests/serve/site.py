@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
 from headrace.serve.app import App, Asked, Predicted, PredictedStream
 from headrace.serve.metrics import Metrics
 from headrace.serve.openapi.schemas import Interface

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.errors import LogError, StoreError
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.request import ARROW, Limits
 from tests.serve.site import BODY, DOUBLED, PATH, Site, post, serving, until

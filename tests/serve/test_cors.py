@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.serve.access import Access, origins_in
-from headrace.serve.tokens import Token, Tokens, digest_of
+from headrace.serve.access.access import Access, origins_in
+from headrace.serve.access.tokens import Token, Tokens, digest_of
 from tests.serve.site import BODY, DOUBLED, PATH, Answer, Site, post, serving
 
 APP = "https://app.example"

@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 from headrace.errors import LogError
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
+from headrace.serve.access.tokens import Token, Tokens, digest_of
+from headrace.serve.access.tokens import written as token_text
 from headrace.serve.asking import Model, ModelGone, Outcome
 from headrace.serve.choice import chosen
 from headrace.serve.endpoint import LiveEndpoint
@@ -21,8 +23,6 @@ from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.running import Running
-from headrace.serve.tokens import Token, Tokens, digest_of
-from headrace.serve.tokens import written as token_text
 from headrace.spec.endpoint import Route, Variant
 from headrace.spec.signature import Column
 from tests.serve.site import Answer, Site, post, serving

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
+from headrace.serve.access.tokens import Token, Tokens, digest_of
 from headrace.serve.asking import ModelBusy
 from headrace.serve.metrics import (
     BOUNDS_S,
@@ -24,7 +25,6 @@ from headrace.serve.metrics import (
     text,
 )
 from headrace.serve.request import ARROW
-from headrace.serve.tokens import Token, Tokens, digest_of
 from tests.serve.site import Answer, Site, post, serving, until
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"

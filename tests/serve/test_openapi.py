@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from headrace.errors import LogError
 from headrace.models.signature import example_of
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
+from headrace.serve.access.tokens import Token, Tokens, digest_of
 from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
 from headrace.serve.openapi.schemas import Interface, body_schema, feedback_schema, prediction_schema
 from headrace.serve.predictions.feedback import LabelsRefused, feedback_in
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.request import Limits
-from headrace.serve.tokens import Token, Tokens, digest_of
 from headrace.spec.signature import Column
 from tests.serve.site import BODY, PATH, Answer, Site, post, serving
 

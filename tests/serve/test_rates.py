@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import ConfigError
-from headrace.serve.access import Access
-from headrace.serve.rates import Rate, Rates, rate_in
-from headrace.serve.tokens import Token, Tokens, digest_of
+from headrace.serve.access.access import Access
+from headrace.serve.access.rates import Rate, Rates, rate_in
+from headrace.serve.access.tokens import Token, Tokens, digest_of
 from tests.serve.site import Site, post, serving
 
 RATES = st.builds(Rate, per_s=st.floats(min_value=0.01, max_value=10_000))

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from headrace.models.signature import example_of
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
+from headrace.serve.access.tokens import Token, Tokens, digest_of
 from headrace.serve.openapi.schemas import Interface
 from headrace.serve.records import Records, Strictness
-from headrace.serve.tokens import Token, Tokens, digest_of
 from headrace.spec.signature import Column
 from tests.serve.site import Site, post, serving
 from tests.serve.test_inference import Bed

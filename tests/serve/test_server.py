@@ -441,7 +441,7 @@ def test_a_client_for_whom_there_is_no_room_is_told_so_and_others_are_answered()
 
 
 def test_signals_are_left_to_the_caller() -> None:
-    from headrace.serve.access import Access
+    from headrace.serve.access.access import Access
     from headrace.serve.app import App
     from headrace.serve.server import Server
     from tests.serve.site import Few

@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import ConfigError, UsageError
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
 from headrace.serve.metrics import CONNECTIONS
 from headrace.serve.request import Limits
 from headrace.serve.server import _SURPLUS, addressed, is_loopback, loopback, tls_of

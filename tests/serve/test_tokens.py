@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.serve.access import Access
+from headrace.serve.access.access import Access
+from headrace.serve.access.tokens import OLDEST_S, Token, Tokens, digest_of, written
 from headrace.serve.refusals import AccessRefused, NotReady, TokenRefused
-from headrace.serve.tokens import OLDEST_S, Token, Tokens, digest_of, written
 from tests.serve.site import BODY, DOUBLED, Site, post, serving
 
 NOW = 1_000.0

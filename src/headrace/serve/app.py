@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from headrace.errors import HeadraceError, near
-from headrace.serve.access import PREFLIGHT, Access
+from headrace.serve.access.access import PREFLIGHT, Access
+from headrace.serve.access.tokens import FEEDBACK, PREDICT
 from headrace.serve.exchange import Exchange, Scope, Send
 from headrace.serve.inference import protocol
 from headrace.serve.inference.protocol import Described, Inferred
@@ -43,7 +44,6 @@ from headrace.serve.refusals import (
     answered,
 )
 from headrace.serve.request import ARROW, HAS_LEFT, ClientLeft, Headers, Limits, Receive, values
-from headrace.serve.tokens import FEEDBACK, PREDICT
 
 READ = ("GET", "HEAD")
 _END = b"/"

@@ -31,17 +31,17 @@ from headrace.operate.endpoints.model_process import ModelProcess, gather_blobs,
 from headrace.operate.endpoints.sealing import seal_apart
 from headrace.operate.endpoints.tokens import valid_tokens
 from headrace.project.project import Project
-from headrace.serve.access import Access, origins_in
+from headrace.serve.access.access import Access, origins_in
+from headrace.serve.access.rates import Rates, rate_in
+from headrace.serve.access.tokens import Token, Tokens
 from headrace.serve.app import App
 from headrace.serve.asking import ENDED, Model, ModelGone
 from headrace.serve.live import Endpoints
 from headrace.serve.metrics import WORKER_RESTARTS, Metrics
-from headrace.serve.rates import Rates, rate_in
 from headrace.serve.records import Records, Strictness
 from headrace.serve.request import Limits
 from headrace.serve.running import Running
 from headrace.serve.server import Server, addressed, is_loopback, loopback, tls_of
-from headrace.serve.tokens import Token, Tokens
 from headrace.serve.workers.front import LEFT, Front, Seat
 from headrace.serve.workers.peers import Peers
 from headrace.spec.bundle import own_code_in

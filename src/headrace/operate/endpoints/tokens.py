@@ -15,7 +15,7 @@ from headrace.ledger import tokens as ledger_tokens
 from headrace.ledger.records import TokenRecord
 from headrace.project.project import Project
 from headrace.project.state import open_ledger
-from headrace.serve.tokens import PREDICT, SCOPES, Token, digest_of, written
+from headrace.serve.access.tokens import PREDICT, SCOPES, Token, digest_of, written
 from headrace.spec.endpoint import sole
 from headrace.spec.intent import is_name
 

@@ -14,7 +14,7 @@ from headrace.inspect.views import read
 from headrace.operate.endpoints.tokens import TokenView, make_token, revoke_token, token_views
 from headrace.project import project
 from headrace.report.marks import printable
-from headrace.serve.tokens import SCOPES
+from headrace.serve.access.tokens import SCOPES
 from headrace.spec.duration import seconds
 
 

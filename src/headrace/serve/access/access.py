@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from headrace.errors import ConfigError, listed
-from headrace.serve.rates import Rates
+from headrace.serve.access.rates import Rates
+from headrace.serve.access.tokens import Token, Tokens
 from headrace.serve.refusals import AccessRefused, RateExceeded
 from headrace.serve.request import Headers, values
-from headrace.serve.tokens import Token, Tokens
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _VARIES = (b"vary", b"Origin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import time
 from collections import Counter, deque
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from headrace.backends.processes.namespace import works
-from headrace.serve.asking import MOST_WAITING
+from headrace.serve.queue import MOST_WAITING
 from tests.cli.test_serve import Served, deployed, serving
 from tests.projects import Project, lent
 
@@ -55,7 +56,15 @@ def release() -> None:
 """
 RATE, TIMES = 200.0, 10
 """How many rows a model that takes 5 ms for each answers in a second, and how many times as many come."""
+HALF = 0.5
 CONNECTIONS = 3 * MOST_WAITING
+SETTINGS = """
+[project]
+pipelines = ["pipelines.py"]
+
+[endpoint.slow]
+wait_s = 0.01
+"""
 
 
 class Heard(NamedTuple):
@@ -72,7 +81,7 @@ class Heard(NamedTuple):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
+    with lent(tmp_path / "project", SETTINGS) as project:
         project.write("pipelines.py", PIPELINES)
         deployed(project, "release")
         yield project
@@ -81,19 +90,26 @@ def project(tmp_path: Path) -> Iterator[Project]:
 @pytest.mark.parametrize(
     "seconds", [2.0, pytest.param(300.0, marks=[pytest.mark.heavy, pytest.mark.timeout(900)])], ids=["small", "whole"]
 )
-def test_what_a_model_has_no_time_for_is_refused_at_once_and_memory_does_not_grow(
+def test_what_a_model_has_no_time_for_is_refused_at_once_and_neither_times_nor_memory_grow(
     project: Project, seconds: float
 ) -> None:
-    """Each row takes 5 ms, also when rows are answered together, so nine of ten must be refused. What was admitted has
-    waited for at most two times `MOST_WAITING` rows."""
+    """Each row takes 5 ms, also when rows are answered together, so nine of ten must be refused. The others may take
+    twice as long as when half as many come as the model can answer; of two seconds, that can't be said."""
     with serving(project) as served:
+        calm = heard(served, "slow", HALF * RATE, min(seconds, 60.0))
         first = heard(served, "slow", TIMES * RATE, 2.0)
         memory = rss_mib(served)
         found = heard(served, "slow", TIMES * RATE, seconds)
-        print(f"{found.statuses}; p99 {1_000 * found.p99_s:.0f} ms; memory {memory} MiB, then {rss_mib(served)} MiB")
+        print(
+            f"{found.statuses}; p99 {1_000 * found.p99_s:.1f} ms, at half of what the model can answer "
+            f"{1_000 * calm.p99_s:.1f} ms; memory {memory} MiB, then {rss_mib(served)} MiB"
+        )
         for each in (first, found):
             assert each.statuses.keys() == {200, 429}
             assert each.silent == 0
+        if seconds > 60:
+            assert found.statuses[200] > 0.5 * RATE * seconds
+            assert found.p99_s < 2 * calm.p99_s
         assert rss_mib(served) < 1.1 * memory + 16
         assert served.post({"records": [{"x": 1.0}]}, "slow")[0] == 200
 
@@ -105,7 +121,8 @@ def rss_mib(served: Served) -> int:
 
 
 def heard(served: Served, endpoint: str, rate: float, seconds: float) -> Heard:
-    """Ask an endpoint so many times a second, at fixed times, whatever was answered; return what came back."""
+    """Ask an endpoint so many times a second on average, at random times that don't depend on the answers (a Poisson
+    process); return what came back."""
     return asyncio.run(_ask(served.port, endpoint, rate, seconds))
 
 
@@ -132,9 +149,9 @@ async def _ask(port: int, endpoint: str, rate: float, seconds: float) -> Heard:
     for _ in range(CONNECTIONS):
         _, line = await loop.create_connection(lambda: _Line(answered), "127.0.0.1", port)
         free.append(line)
-    began, count = time.perf_counter(), round(rate * seconds)
-    for number in range(count):
-        due = began + number / rate
+    due, count, chance = time.perf_counter(), round(rate * seconds), random.Random(1)
+    for _ in range(count):
+        due += chance.expovariate(rate)
         if (pause_s := due - time.perf_counter()) > 0:
             await asyncio.sleep(pause_s)
         free.popleft().ask(request, due) if free else waiting.append(due)

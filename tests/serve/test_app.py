@@ -14,7 +14,8 @@ import pytest
 
 from headrace.errors import LogError, StoreError
 from headrace.serve.access.access import Access
-from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.asking import ModelGone, ModelSlow, RowsRefused
+from headrace.serve.queue import ModelBusy
 from headrace.serve.request import ARROW, Limits
 from tests.serve.site import BODY, DOUBLED, PATH, Site, post, serving, until
 
@@ -117,7 +118,7 @@ def test_of_a_field_that_is_given_twice_the_last_counts(site: Site) -> None:
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (ModelBusy("257 requests wait", hint="try again later"), 429, "257 requests wait"),
+        (ModelBusy("257 requests wait"), 429, "257 requests wait"),
         (RowsRefused("x is negative", hint="correct the rows"), 422, "x is negative"),
         (ModelSlow("no answer within 20 s", hint="try again later"), 504, "no answer within 20 s"),
         (ModelGone("process 4711 has ended"), 503, "the model can't answer at the moment"),

@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_order
 from headrace.models.streams import stream_of
 from headrace.run.wire import Frames, frame
-from headrace.serve.asking import Model, ModelBusy, ModelGone, ModelSlow, Outcome, RowsRefused
+from headrace.serve.asking import Model, ModelGone, ModelSlow, Outcome, RowsRefused
+from headrace.serve.queue import ModelBusy, Pace
 
 PATIENCE_S = 60.0
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -44,11 +47,12 @@ class Far:
         data = reply if isinstance(reply, bytes) else frame(reply)
         await asyncio.get_running_loop().sock_sendall(self._line, data)
 
-    async def double(self, order: Ask) -> None:
-        """Answer a question with twice its numbers."""
+    async def double(self, order: Ask) -> int:
+        """Answer a question with twice its numbers. Return how many there were."""
         assert order.columns is not None
         twice = [2 * each for each in order.columns["x"]]
         await self.say(Answer(number=order.number, columns={"y": twice}, arrow=None, seconds=0.1))
+        return len(twice)
 
     def end(self) -> None:
         self._line.close()
@@ -85,6 +89,15 @@ async def settled(*tasks: asyncio.Task[Outcome]) -> list[Any]:
     return [each.columns["y"] if isinstance(each, Outcome) else type(each) for each in found]
 
 
+async def warm(model: Model, far: Far, took_s: float = 0.0) -> None:
+    """Let the model answer one row within so many seconds, so that it is known how long it takes."""
+    first = ask(model, 0)
+    order = await far.asked()
+    await asyncio.sleep(took_s)
+    await far.double(order)
+    await first
+
+
 def test_an_idle_model_is_asked_at_once_and_a_busy_one_about_all_that_waits() -> None:
     async def test(model: Model, far: Far) -> None:
         first = ask(model, 1)
@@ -103,6 +116,7 @@ def test_an_idle_model_is_asked_at_once_and_a_busy_one_about_all_that_waits() ->
 
 def test_requests_that_come_together_are_asked_together_though_the_model_is_idle() -> None:
     async def test(model: Model, far: Far) -> None:
+        await warm(model, far)
         tasks = [ask(model, 1), ask(model, 2)]
         order = await far.asked()
         assert order.columns == {"x": [1, 2]}
@@ -114,6 +128,7 @@ def test_requests_that_come_together_are_asked_together_though_the_model_is_idle
 
 def test_no_more_rows_are_asked_together_than_may_be() -> None:
     async def test(model: Model, far: Far) -> None:
+        await warm(model, far)
         tasks = [ask(model, 0), *(ask(model, *range(3)) for _ in range(3)), ask(model, *range(9))]
         sizes = []
         for _ in range(3):
@@ -160,6 +175,7 @@ def test_rows_that_can_not_be_sent_fail_alone(is_busy: bool) -> None:
 
 def test_a_request_too_many_is_refused_at_once() -> None:
     async def test(model: Model, far: Far) -> None:
+        await warm(model, far)
         tasks = [ask(model, number) for number in range(5)]
         assert await settled(tasks[4]) == [ModelBusy]
         await far.double(await far.asked())
@@ -372,6 +388,107 @@ def test_a_model_that_answers_in_time_is_not_ended_later() -> None:
         assert model.is_alive
 
     run(test)
+
+
+def test_nothing_is_asked_together_before_it_is_known_how_long_the_model_takes() -> None:
+    async def test(model: Model, far: Far) -> None:
+        tasks = [ask(model, number) for number in range(3)]
+        assert [await far.double(await far.asked()) for _ in range(2)] == [1, 2]
+        await settled(*tasks)
+
+    run(test)
+
+
+def test_no_more_is_asked_together_than_the_model_answers_in_half_of_its_time() -> None:
+    """Else the process would be ended as one that hangs, though it only has much to do."""
+
+    async def test(model: Model, far: Far) -> None:
+        await warm(model, far, took_s=0.1)
+        tasks = [asyncio.create_task(model.ask({"x": [1]}, 1, within_s=0.5)) for _ in range(5)]
+        sizes = [await far.double(await far.asked())]
+        while sum(sizes) < 5:
+            sizes.append(await far.double(await far.asked()))
+        assert sizes[0] <= 2
+        assert await settled(*tasks) == [[2]] * 5
+
+    run(test)
+
+
+def test_a_request_that_would_wait_too_long_for_those_before_it_is_refused_at_once() -> None:
+    async def test(model: Model, far: Far) -> None:
+        await warm(model, far, took_s=0.1)
+        asked = ask(model, 1)
+        order = await far.asked()
+        waits = ask(model, *range(4))
+        await asyncio.sleep(0)
+        late = ask(model, 5)
+        assert await settled(late) == [ModelBusy]
+        assert isinstance(busy := late.exception(), ModelBusy)
+        assert 0.4 <= busy.again_s < 5
+        assert busy.message.startswith("1 request waits for the model already, and it will probably need ")
+        await far.double(order)
+        await far.double(await far.asked())
+        assert len(await settled(asked, waits)) == 2
+        await warm(model, far)  # it is idle, so that it is asked at once
+
+    run(test, most_wait_s=0.3)
+
+
+def test_one_request_may_wait_however_slow_the_model_is() -> None:
+    async def test(model: Model, far: Far) -> None:
+        await warm(model, far, took_s=0.1)
+        tasks = [ask(model, 1)]
+        order = await far.asked()
+        tasks += [ask(model, 2), ask(model, 3)]
+        assert await settled(tasks[2]) == [ModelBusy]
+        await far.double(order)
+        await far.double(await far.asked())
+        assert await settled(*tasks[:2]) == [[2], [4]]
+
+    run(test, most_wait_s=0.001)
+
+
+def test_what_is_asked_together_at_no_further_cost_does_not_make_others_wait() -> None:
+    """A model that takes as long for many rows as for one answers all that wait in its next turn."""
+
+    async def test(model: Model, far: Far) -> None:
+        for count in (1, 8, 1, 8):
+            tasks = [ask(model, *range(count))]
+            order = await far.asked()
+            await asyncio.sleep(0.02)
+            await far.double(order)
+            await settled(*tasks)
+        tasks = [ask(model, number) for number in range(40)]
+        await asyncio.sleep(0)
+        assert await far.double(await far.asked()) == 40
+        assert ModelBusy not in await settled(*tasks)
+
+    run(test, most_wait_s=0.2)
+
+
+@given(fixed=st.floats(0, 1), each=st.floats(1e-4, 1), counts=st.lists(st.integers(1, 1_000), min_size=1, max_size=30))
+def test_a_pace_foretells_exactly_where_time_grows_with_the_rows_and_else_never_more_than_in_proportion(
+    fixed: float, each: float, counts: list[int]
+) -> None:
+    pace = Pace()
+    for count in counts:
+        pace.took(count, fixed + each * count)
+    for rows in (1, 10, 1_000):
+        if len(set(counts[-20:])) > 1:
+            assert pace.expects(rows) == pytest.approx(fixed + each * rows, rel=1e-3, abs=1e-6)
+        else:
+            assert pace.expects(rows) >= 0
+    assert pace.expects(1) <= pace.expects(1_000)
+
+
+@given(st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 100)), min_size=1))
+def test_a_pace_is_never_negative_and_never_falls_with_the_rows(measured: list[tuple[int, float]]) -> None:
+    pace = Pace()
+    for rows, seconds in measured:
+        pace.took(rows, seconds)
+    times = [pace.expects(rows) for rows in (0, 1, 10, 1_000, 100_000)]
+    assert times == sorted(times)
+    assert times[0] >= -1e-9
 
 
 def test_requests_whose_clients_have_left_leave_their_places_to_others() -> None:

@@ -17,7 +17,7 @@ from headrace.errors import LogError
 from headrace.models.streams import stream_of, table_in
 from headrace.serve import live
 from headrace.serve.app import Asked, Predicted
-from headrace.serve.asking import ENDED, Model, ModelBusy, ModelGone, Outcome, RowsRefused
+from headrace.serve.asking import ENDED, Model, ModelGone, Outcome, RowsRefused
 from headrace.serve.choice import chosen
 from headrace.serve.endpoint import MOST_MIRRORED, LiveEndpoint
 from headrace.serve.live import Endpoints
@@ -26,6 +26,7 @@ from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.keeping import Keeping
 from headrace.serve.predictions.prediction import Answered, PredictionId
 from headrace.serve.predictions.suspects import Suspect
+from headrace.serve.queue import ModelBusy
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.running import Running
 from headrace.spec.endpoint import Route, sole

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from headrace.serve.access.access import Access
 from headrace.serve.access.tokens import Token, Tokens, digest_of
-from headrace.serve.asking import ModelBusy
 from headrace.serve.metrics import (
     BOUNDS_S,
     LATENCY,
@@ -24,6 +23,7 @@ from headrace.serve.metrics import (
     Metrics,
     text,
 )
+from headrace.serve.queue import ModelBusy
 from headrace.serve.request import ARROW
 from tests.serve.site import Answer, Site, post, serving, until
 
@@ -96,7 +96,7 @@ def test_requests_are_counted_by_who_answered_and_by_what_became_of_them(site: S
     site.post()
     site.post(b"abc", **{"content-type": ARROW})
     site.post(b'{"records": []}')
-    site.double.error = ModelBusy("257 requests wait", hint="try again later")
+    site.double.error = ModelBusy("257 requests wait")
     site.post()
     site.double.error = ValueError("secret")
     site.post()

@@ -16,9 +16,10 @@ from headrace.errors import LogError
 from headrace.models.signature import example_of
 from headrace.serve.access.access import Access
 from headrace.serve.access.tokens import Token, Tokens, digest_of
-from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.asking import ModelGone, ModelSlow, RowsRefused
 from headrace.serve.openapi.schemas import Interface, body_schema, feedback_schema, prediction_schema
 from headrace.serve.predictions.feedback import LabelsRefused, feedback_in
+from headrace.serve.queue import ModelBusy
 from headrace.serve.records import Records, RecordsRefused, Strictness
 from headrace.serve.request import Limits
 from headrace.spec.signature import Column

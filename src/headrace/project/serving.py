@@ -64,6 +64,15 @@ class ServeSection(Section, frozen=True):
             "started anew if it takes more. By default there is no limit."
         ),
     ] = None
+    wait_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=10,
+            description="How many seconds a request may have to wait until its model has answered the requests before "
+            "it. If it would probably be more, the request is refused at once (429).",
+        ),
+    ] = 5.0
     log: Annotated[
         Literal["durable", "buffered", "off"],
         Meta(
@@ -126,6 +135,9 @@ class EndpointSection(Section, frozen=True):
     unseen: Annotated[Handling | None, Meta(description="As in `[serve]`, for this endpoint.")] = None
     memory_gib: Annotated[
         Annotated[float, Meta(gt=0)] | None, Meta(description="As in `[serve]`, for each version of this endpoint.")
+    ] = None
+    wait_s: Annotated[
+        Annotated[float, Meta(gt=0, le=10)] | None, Meta(description="As in `[serve]`, for this endpoint.")
     ] = None
     log: Annotated[
         Literal["durable", "buffered", "off"] | None, Meta(description="As in `[serve]`, for this endpoint.")

@@ -5,7 +5,6 @@ the event loop are sent together at once."""
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -14,25 +13,16 @@ from headrace.models.hosting import Answer, Ask, Columns, Load, Loaded, Trouble,
 from headrace.run.wire import Frames, frame
 from headrace.serve.answers import MOST_BYTES, MOST_BYTES_OF_COLUMNS, check_columns, check_stream
 from headrace.serve.predictions.suspects import Suspect
+from headrace.serve.queue import MOST_ROWS, MOST_WAIT_S, MOST_WAITING, Question, Queue
 from headrace.spec.noun import UNREADABLE
 from headrace.spec.signature import signature_in
 
-MOST_ROWS = 1_024
-"""The most rows of several requests that are sent together."""
 ENDED = "its process has ended"
-MOST_WAITING = 256
-"""How many requests may wait for a model; later ones are refused at once."""
-
-
 _SAME_S = 0.01
 """If a request gives up this many seconds before the model's process would be ended because it hangs, the process is
 ended at once."""
 MOST_WHY = 2_000
 """The most characters of a model's error that clients get."""
-
-
-class ModelBusy(RefusedError):
-    """So many requests wait for the model that another one would wait too long."""
 
 
 Again = Literal["no", "alone", "yes"]
@@ -65,17 +55,11 @@ class Outcome(NamedTuple):
     arrow: bytes | None = None
 
 
-class _Question(NamedTuple):
-    columns: Mapping[str, Sequence[Any]]
-    arrow: bytes | None
-    rows: int
-    within_s: float
-    suspect: Suspect | None
-    answered: asyncio.Future[Outcome]
-
-
 class Model(asyncio.Protocol):
     """The connection to a model process. All methods are called in one event loop.
+
+    Requests wait in a `Queue`, which sends at most `most_rows` rows together and refuses requests as `most_waiting` and
+    `most_wait_s` say.
 
     `kill` is called once, when the process can't be used any more, whatever the reason. It must end the process even if
     the process hangs, and must not wait for the end. From then on, `suspects` are the requests that the process was
@@ -88,16 +72,15 @@ class Model(asyncio.Protocol):
         kill: Callable[[], None] = lambda: None,
         most_rows: int = MOST_ROWS,
         most_waiting: int = MOST_WAITING,
+        most_wait_s: float = MOST_WAIT_S,
     ) -> None:
         self._kill = kill
-        self._most_rows = most_rows
-        self._most_waiting = most_waiting
+        self._queue = Queue(most_rows, most_waiting, most_wait_s)
+        self._asked_at = 0.0
         self._frames = Frames(MOST_BYTES)
         self._gives: tuple[str, ...] = ()
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[_Question] = deque()
-        self._alone: deque[_Question] = deque()
-        self._asked: list[_Question] = []
+        self._asked: list[Question] = []
         self._begins: asyncio.Handle | None = None
         self._loaded: asyncio.Future[Loaded] | None = None
         self._number = 0
@@ -114,7 +97,7 @@ class Model(asyncio.Protocol):
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return sum(not each.answered.done() for each in (*self._waiting, *self._alone))
+        return len(self._queue)
 
     async def gone(self) -> str:
         """Wait until the process can't be used any more, and return the reason. The owner may then start another
@@ -161,14 +144,14 @@ class Model(asyncio.Protocol):
         is added to `suspects` if the process ends while it answers.
 
         Raises:
-            ModelBusy: too many requests wait already.
+            ModelBusy: too many requests wait already, or the model will take too long for them.
             ModelSlow: `within_s` seconds have passed without an answer.
             RowsRefused: the model can't answer for these rows. Requests that were sent together are sent again, one by
                 one, so only those with bad rows fail.
             ModelGone: the process has ended, or was ended because it hangs or gave something that isn't an answer.
         """
         answered = asyncio.get_running_loop().create_future()
-        return await self._answered(_Question(columns, None, count, within_s, suspect, answered), is_alone=is_alone)
+        return await self._answered(Question(columns, None, count, within_s, suspect, answered), is_alone=is_alone)
 
     async def ask_stream(
         self, arrow: bytes, count: int, within_s: float, *, is_alone: bool = False, suspect: Suspect | None = None
@@ -176,7 +159,7 @@ class Model(asyncio.Protocol):
         """Return the model's answers for a stream of Arrow with `count` rows. The answers are a stream too. The rows
         are never sent together with other requests. For the rest, see `ask`."""
         answered = asyncio.get_running_loop().create_future()
-        return await self._answered(_Question({}, arrow, count, within_s, suspect, answered), is_alone=is_alone)
+        return await self._answered(Question({}, arrow, count, within_s, suspect, answered), is_alone=is_alone)
 
     def close(self) -> None:
         """Close the connection, which ends the process. Requests that wait for an answer get `ModelGone`."""
@@ -208,20 +191,21 @@ class Model(asyncio.Protocol):
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    async def _answered(self, question: _Question, *, is_alone: bool) -> Outcome:
-        if not self._asked and len(self._waiting) >= self._most_waiting:
+    async def _answered(self, question: Question, *, is_alone: bool) -> Outcome:
+        if not self._asked and self._queue.is_full:
             self._next()
-        if not is_alone and self._count_waiting() >= self._most_waiting:
-            raise ModelBusy(
-                f"{len(self._waiting):,} requests wait for the model already", hint="try again later, or send fewer"
-            )
+        if is_alone:
+            self._queue.put_alone([question])
+        else:
+            self._queue.admit(question.rows, self._rest_s())
+            self._queue.put(question)
         loop = asyncio.get_running_loop()
-        (self._alone if is_alone else self._waiting).append(question)
         if not self._asked and self._begins is None:
             self._begins = loop.call_soon(self._next)
         ends = loop.call_later(question.within_s, self._give_up, question)
         try:
-            return await question.answered
+            outcome: Outcome = await question.answered
+            return outcome
         finally:
             ends.cancel()
 
@@ -230,18 +214,19 @@ class Model(asyncio.Protocol):
             raise _gone(self._why_gone)
         self._transport.write(frame(order))
 
-    def _count_waiting(self) -> int:
-        """Return how many requests wait. If they are too many, requests whose clients have left are removed first."""
-        if len(self._waiting) >= self._most_waiting:
-            self._waiting = deque(each for each in self._waiting if not each.answered.done())
-        return len(self._waiting)
+    def _rest_s(self) -> float:
+        """Return after how many seconds the model will probably have answered what was sent to it."""
+        if not self._asked:
+            return 0.0
+        passed_s = asyncio.get_running_loop().time() - self._asked_at
+        return max(self._queue.pace.expects(sum(each.rows for each in self._asked)) - passed_s, 0.0)
 
     def _next(self) -> None:
         """If the model is idle, send it the next requests that wait."""
         if self._begins is not None:
             self._begins.cancel()
             self._begins = None
-        while not self._asked and (taken := self._taken()):
+        while not self._asked and (taken := self._queue.take()):
             self._asked = taken
             self._number += 1
             try:
@@ -253,7 +238,7 @@ class Model(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001  rows that can't be sent: others must not wait for them
                 self._refuse(RowsRefused(f"the rows can't be sent to the model: {error!r}"))
 
-    def _give_up(self, question: _Question) -> None:
+    def _give_up(self, question: Question) -> None:
         if not question.answered.done():
             was_asked = any(each is question for each in self._asked)
             if (
@@ -273,7 +258,9 @@ class Model(asyncio.Protocol):
     def _watch(self) -> None:
         """Start a timer that ends the process if it takes too long to answer what was just sent."""
         within_s = max(each.within_s for each in self._asked)
-        self._hangs = asyncio.get_running_loop().call_later(within_s, self._hang)
+        loop = asyncio.get_running_loop()
+        self._asked_at = loop.time()
+        self._hangs = loop.call_at(self._asked_at + within_s, self._hang)
 
     def _hang(self) -> None:
         rows, within_s = sum(each.rows for each in self._asked), max(each.within_s for each in self._asked)
@@ -283,28 +270,6 @@ class Model(asyncio.Protocol):
         if self._hangs is not None:
             self._hangs.cancel()
             self._hangs = None
-
-    def _taken(self) -> list[_Question]:
-        """Remove the next requests to send from the queue, and return them: one that must be sent alone, or as many as
-        may be sent together. Requests whose clients have left are dropped.
-
-        Requests are sent together only if they have the same columns: to a preparation, a missing column isn't the same
-        as a column without values.
-        """
-        while self._alone:
-            if not (question := self._alone.popleft()).answered.done():
-                return [question]
-        taken: list[_Question] = []
-        rows = 0
-        while self._waiting:
-            question = self._waiting[0]
-            if not question.answered.done():
-                if taken and not (rows + question.rows <= self._most_rows and _fits(question, taken[0])):
-                    break
-                taken.append(question)
-                rows += question.rows
-            self._waiting.popleft()
-        return taken
 
     def _hear(self, reply: Loaded | Answer | Trouble) -> None:
         if self._loaded is not None and not isinstance(reply, Answer):
@@ -325,7 +290,7 @@ class Model(asyncio.Protocol):
         """Refuse the request that was sent. If several were sent together, send each of them alone instead."""
         asked, self._asked = self._asked, []
         if len(asked) > 1:
-            self._alone.extend(asked)
+            self._queue.put_alone(asked)
         elif not asked[0].answered.done():
             asked[0].answered.set_exception(why)
 
@@ -335,6 +300,7 @@ class Model(asyncio.Protocol):
             check_columns(columns, rows, self._gives)
         else:
             check_stream(answer.arrow or b"", rows, self._gives)
+        self._queue.pace.took(rows, asyncio.get_running_loop().time() - self._asked_at)
         asked, self._asked = self._asked, []
         start = 0
         for each in asked:
@@ -358,9 +324,8 @@ class Model(asyncio.Protocol):
 
     def _fail(self, again: Again) -> None:
         """Refuse all requests. `again` holds for those that were sent."""
-        asked, others = [each.answered for each in self._asked], [*self._alone, *self._waiting]
-        for known in (self._asked, self._alone, self._waiting):
-            known.clear()
+        asked, others = [each.answered for each in self._asked], self._queue.clear()
+        self._asked = []
         _refuse_all([*asked, *([self._loaded] if self._loaded else [])], _gone(self._why_gone, again))
         _refuse_all([each.answered for each in others], _gone(self._why_gone, "yes"))
 
@@ -381,11 +346,6 @@ def _refuse_all(answers: Sequence[asyncio.Future[Any]], error: ModelGone) -> Non
             each.set_exception(error)
 
 
-def _fits(question: _Question, other: _Question) -> bool:
-    are_columns = question.arrow is None and other.arrow is None
-    return are_columns and question.columns.keys() == other.columns.keys()
-
-
-def _joined(questions: Sequence[_Question]) -> Columns:
+def _joined(questions: Sequence[Question]) -> Columns:
     first = questions[0].columns
     return {name: [value for each in questions for value in each.columns[name]] for name in first}

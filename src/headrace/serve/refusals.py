@@ -21,18 +21,26 @@ Refusal                    the request is refused before it reaches its endpoint
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from headrace.errors import HeadraceError, LogError, RefusedError
-from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.asking import ModelGone, ModelSlow, RowsRefused
 from headrace.serve.predictions.feedback import LabelsRefused
 from headrace.serve.predictions.keeping import NothingKept
+from headrace.serve.queue import ModelBusy
 from headrace.serve.records import RecordsRefused
 
-RETRY_AFTER = (b"retry-after", b"1")
-"""The header that says after how many seconds a client may try again."""
+
+def retry_after(seconds: float) -> tuple[bytes, bytes]:
+    """Return the header that says after how many whole seconds, at least 1, a client may try again."""
+    return b"retry-after", b"%d" % max(math.ceil(seconds), 1)
+
+
+RETRY_AFTER = retry_after(1)
+"""The header that says that a client may try again after a second."""
 
 
 class Response(NamedTuple):
@@ -168,7 +176,7 @@ def answer_to(error: Exception) -> Response:
         case RowsRefused():
             return answered(422, _told(error))
         case ModelBusy():
-            return answered(429, _told(error), (RETRY_AFTER,))
+            return answered(429, _told(error), (retry_after(error.again_s),))
         case ModelSlow():
             return answered(504, _told(error))
         case ModelGone():

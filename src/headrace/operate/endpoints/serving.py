@@ -258,7 +258,10 @@ class _Serving:
             return await loop.run_in_executor(None, _why_ended, process)
 
         try:
-            _, model = await loop.create_connection(lambda: Model(kill=process.kill), sock=process.socket)
+            own = self._project.config.of_endpoint(endpoint)
+            _, model = await loop.create_connection(
+                lambda: Model(kill=process.kill, most_wait_s=own.wait_s), sock=process.socket
+            )
             loaded = await model.load(load_order(version.out, version.preparation), LOAD_S)
             if loaded.trouble:
                 self._say(
@@ -267,7 +270,6 @@ class _Serving:
             takes = _takes(version)
             if takes is None:
                 takes = [Column(name=name, type=kind) for name, kind in loaded.takes]
-            own = self._project.config.of_endpoint(endpoint)
             strictness = Strictness(unknown=own.unknown, missing=own.missing, null=own.null, unseen=own.unseen)
             records = Records(takes, strictness, MOST_RECORDS)
             gives = [Column(name=name, type=kind) for name, kind in zip(loaded.gives, loaded.types, strict=False)]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from headrace.errors import ConfigError, listed
 from headrace.serve.access.rates import Rates
 from headrace.serve.access.tokens import Token, Tokens
-from headrace.serve.refusals import AccessRefused, RateExceeded
+from headrace.serve.refusals import AccessRefused, RateExceeded, retry_after
 from headrace.serve.request import Headers, values
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -136,7 +136,7 @@ class Access(NamedTuple):
         raise RateExceeded(
             f"{who} requests too often",
             hint=f"ask again in {wait_s:,} second{'s' * (wait_s != 1)}",
-            headers=((b"retry-after", str(wait_s).encode()),),
+            headers=(retry_after(wait_s),),
         )
 
     def _check_host(self, headers: Headers, known: frozenset[str]) -> None:

@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from headrace.errors import HeadraceError, LogError
 from headrace.serve import refusals
-from headrace.serve.asking import ModelBusy, ModelGone, ModelSlow, RowsRefused
+from headrace.serve.asking import ModelGone, ModelSlow, RowsRefused
 from headrace.serve.metrics import KIND
 from headrace.serve.openapi.schemas import Interface, Schema, body_schema, feedback_schema, prediction_schema
 from headrace.serve.predictions.feedback import MOST_LABELS, LabelsRefused
 from headrace.serve.predictions.keeping import NothingKept
+from headrace.serve.queue import ModelBusy
 from headrace.serve.records import MOST_FAULTS, RecordsRefused
 from headrace.serve.refusals import Refusal
 from headrace.serve.request import ARROW

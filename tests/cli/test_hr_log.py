@@ -382,3 +382,61 @@ def test_a_reused_task_shows_what_was_logged_for_its_output_also_after_its_maker
     shell.write("pipelines.py", code.replace("KIND", "2"))
     user = shell("run", "one", "--json").json["run"]
     assert shown() == ([], []), "the summaries of the maker's first output are gone, and its new ones are of another"
+
+
+def test_a_failed_attempts_warnings_are_not_shown_for_the_result_of_the_next(shell: Shell) -> None:
+    shell.write(
+        "pipelines.py",
+        """
+import headrace as hr
+
+@hr.stage(retries=2, backoff="0s")
+def tried(keeps: bool) -> int:
+    attempt = hr.attempt()
+    if attempt.number == 1:
+        hr.log("warning", "the first part is empty")
+        if keeps:
+            attempt.keep(1)
+    if attempt.number < 3:
+        hr.log("warning", f"attempt {attempt.number} is lost", 1)
+        raise RuntimeError("it broke")
+    hr.log("warning", "it went well in the end", 2)
+    return attempt.number
+
+@hr.stage(retries=1, backoff="0s")
+def quiet() -> int:
+    if hr.attempt().number == 1:
+        hr.log("warning", "nobody knows")
+        raise RuntimeError("it broke")
+    return 1
+
+@hr.pipeline
+def one(keeps: bool = False) -> None:
+    tried(keeps)
+
+@hr.pipeline
+def two() -> None:
+    quiet()
+""",
+    )
+    done = shell("run", "one")
+    assert "warning: `tried`: it went well in the end" in done.err
+    shown = shell("show", "latest")
+    assert [line for line in shown.out.splitlines() if "warns" in line] == ["`tried` warns: it went well in the end"]
+    only = [{"task": "tried", "text": "it went well in the end"}]
+    assert shell("show", "latest", "--json").json["warnings"] == only
+    assert "is lost" not in shown.out
+    shell("run", "one")  # the task is reused
+    assert shell("show", "latest", "--json").json["warnings"] == only
+
+    # a result that began at a checkpoint comes from the attempt that kept it, too
+    shell("run", "one", "--keeps")
+    told = [each["text"] for each in shell("show", "latest", "--json").json["warnings"]]
+    assert told == ["the first part is empty", "attempt 1 is lost", "it went well in the end"]
+
+    shell("run", "two")
+    assert not [line for line in shell("show", "latest").out.splitlines() if "nobody knows" in line or "logged" in line]
+    assert shell("show", "latest", "--html", "--to", "page.html").code == 0
+    assert "nobody knows" not in (shell.folder / "page.html").read_text()
+    assert shell("get", "latest", "quiet", "--logged", "warning", "--to", "was.txt").code == 0
+    assert (shell.folder / "was.txt").read_text() == "nobody knows"

@@ -33,14 +33,23 @@ def warnings(views: Views, run: str) -> list[Warned]:
     """Return each warning of a run's tasks once, including the warnings of reused tasks. Add a warning for each output
     that this run and an overlapping run both pass on.
 
+    If a task was tried several times and has succeeded, only the warnings of the attempts count from which its result
+    comes. `headrace get --logged warning` has the others too.
     If a warning is too long for the ledger, the text is a command that prints the warning.
     """
-    by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING)}
+    by_text = {(each.task, each.out.digest): each for each in views.texts(run, name=WARNING, of_result=True)}
     subjects = judged(views, run, [each.task for each in by_text.values()])
     return [
         *(Warned(task=each.task, text=_told(run, each), of=subjects.get(each.task, "")) for each in by_text.values()),
         *(Warned(task=each.task, text=each.text) for each in passed_again(views, run)),
     ]
+
+
+def texts_of_results(views: Views, run: str) -> list[ShownView]:
+    """Return the texts that a run's tasks have logged, without the warnings of attempts that a task's result doesn't
+    come from."""
+    counted = set(views.texts(run, name=WARNING, of_result=True))
+    return [each for each in views.texts(run) if each.name != WARNING or each in counted]
 
 
 def all_warnings(views: Views, run: str) -> tuple[Warned, ...]:

@@ -11,6 +11,7 @@ from headrace.cli.terminal.table import Cell, table
 from headrace.cli.terminal.terminal import bars, say, say_styled, tell
 from headrace.inspect.metrics.curves import Line, brief, lines
 from headrace.inspect.views import MetricView, ShownView, Views, judged
+from headrace.inspect.warnings import texts_of_results
 from headrace.report.measures import bytes_text
 from headrace.report.numbers import number
 from headrace.report.sparkline import sparkline
@@ -52,11 +53,17 @@ def _say_numbers(views: Views, run: str, found: Sequence[MetricView], *, every: 
 
 def _say_shown(views: Views, run: str, *, every: bool) -> None:
     """Print a line for each name under which a task logged texts or figures. For texts, the line has the beginning of
-    the last one. If the texts or figures were deleted with the run that logged them, the line says so."""
-    found = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
+    the last one. If the texts or figures were deleted with the run that logged them, the line says so. Warnings that
+    only failed attempts logged are left out."""
+    every_kind = [metric for metric in views.metrics(run, kind=None) if metric.kind != "number"]
+    if not every_kind:
+        return
+    texts = texts_of_results(views, run)
+    last = {(each.task, each.name): each for each in (*texts, *views.figures(run))}
+    left = {(each.task, each.name) for each in set(views.texts(run)).difference(texts)} - last.keys()
+    found = [metric for metric in every_kind if (metric.task, metric.name) not in left]
     if not found:
         return
-    last = {(each.task, each.name): each for each in (*views.texts(run), *views.figures(run))}
     shown = found if every else found[:SHOWN]
     rows: list[list[Cell]] = []
     for metric in shown:

@@ -16,6 +16,7 @@ from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.value_summary import figures
 from headrace.inspect.views import LIVE, OutputView, RunView, ShownView, TaskView, Views, judged
+from headrace.inspect.warnings import texts_of_results
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.report.measures import bytes_text
@@ -68,7 +69,7 @@ def run_facts(project: Project, views: Views, run_id: str | None, *, now: float)
         reports=tuple(_reports(views, view.run, story, store, omitted)),
         curves=tuple(_curves(views, view.run, omitted)),
         figures=tuple(_figures(story, views.figures(view.run), store, omitted)),
-        texts=tuple(_texts(views.texts(view.run), store, omitted)),
+        texts=tuple(_texts(texts_of_results(views, view.run), store, omitted)),
         omitted=tuple(omitted),
     )
 

@@ -30,11 +30,12 @@ from headrace.ledger.records import (
     VersionRecord,
 )
 from headrace.ledger.standing.tables import BY_TABLE
+from headrace.ledger.views.attempts import Keys, attempts_of_result, keys_of
 from headrace.ledger.views.endpoints import EndpointViews
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Gone, Launched, Logged, Rejected, Reused, Taken, Traced, decode_event
+from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, decode_event
 from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
@@ -176,9 +177,12 @@ class TrackingViews(EndpointViews):
             )
         return found
 
-    def texts(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
-        """Return the texts that a run's tasks have logged, by task and name, and in the order of logging."""
-        return self._gathered("text", run, task, name)
+    def texts(
+        self, run: str | None = None, task: str | None = None, name: str | None = None, *, of_result: bool = False
+    ) -> list[ShownView]:
+        """Return the texts that a run's tasks have logged, by task and name, and in the order of logging. With
+        `of_result`, the texts of attempts that a task's result doesn't come from are left out."""
+        return self._gathered("text", run, task, name, of_result=of_result)
 
     def figures(self, run: str | None = None, task: str | None = None, name: str | None = None) -> list[ShownView]:
         """Return the figures that a run's tasks have logged, by task and name, and in the order of logging."""
@@ -234,56 +238,52 @@ class TrackingViews(EndpointViews):
                 break
         return found
 
-    def _gathered(self, kind: LoggedKind, run: str | None, task: str | None, name: str | None) -> list[ShownView]:
+    def _gathered(
+        self, kind: LoggedKind, run: str | None, task: str | None, name: str | None, *, of_result: bool = False
+    ) -> list[ShownView]:
         return [
             ShownView(task=metric.task, name=metric.name, step=item.step, at=item.at, out=item.out)
-            for metric, curves in self._logged(kind, run, task, name)
+            for metric, curves in self._logged(kind, run, task, name, of_result=of_result)
             for item in curves.shown[Name(metric.source, kind, metric.name)].items
         ]
 
     def _logged(
-        self, kind: LoggedKind, run: str | None, task: str | None, name: str | None
+        self, kind: LoggedKind, run: str | None, task: str | None, name: str | None, *, of_result: bool = False
     ) -> Iterator[tuple[MetricView, Curves]]:
         """Yield each metric, with all curves of the task that logged it. The curves are read from the run's events."""
-        read, launched, number = dict[tuple[str, str], Curves](), dict[str, _Keys](), self._query.run(run).number
+        read, launched, number = dict[tuple[str, str], Curves](), dict[str, Keys](), self._query.run(run).number
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):
                 continue
             if (metric.task, metric.source) not in read:
-                read[metric.task, metric.source] = self._curves(metric, number, launched)
+                read[metric.task, metric.source] = self._curves(metric, number, launched, of_result=of_result)
             curves = read[metric.task, metric.source]
             if Name(metric.source, kind, metric.name) in {**curves.numbers, **curves.shown}:
-                yield metric, curves  # otherwise the run that logged it was forgotten
+                yield metric, curves  # otherwise its run was forgotten, or no attempt that counts logged it
 
-    def _curves(self, metric: MetricView, shown: int, launched: dict[str, _Keys]) -> Curves:
+    def _curves(self, metric: MetricView, shown: int, launched: dict[str, Keys], *, of_result: bool) -> Curves:
         """Return what was logged for the output that a task has in the run with the number `shown`. `launched`
-        remembers what `_keys` returns, by run."""
+        remembers what `keys_of` returns, by run. With `of_result`, only the attempts count from which the output comes.
+        """
         curves = Curves()
         for row in self._query.all(self._sql.RUN_BY_ID, metric.run):
             bodies = self._query.all(self._sql.LOGGED_OF, row[0], metric.source)
             events = [event for _, body in bodies if isinstance(event := decode_event(body), Logged)]
-            if len({event.attempt for event in events}) > 1:  # the run may have got new code between two of them
+            is_result = of_result and bool(events) and self.task(metric.run, metric.source).attempts > 1
+            if is_result or len({event.attempt for event in events}) > 1:  # the run may have got new code between two
                 if metric.run not in launched:
-                    launched[metric.run] = self._keys(metric.run)
+                    launched[metric.run] = keys_of(self._query, metric.run)
                 keys, present = launched[metric.run].get(metric.source, ({}, ""))
                 rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, shown, metric.task)
                 key = next((row.key for row in rows if row.key in keys.values()), present)
                 events = [event for event in events if keys.get(event.attempt) == key]
+                result = (
+                    attempts_of_result(self._query, metric.run, metric.source, key or "") if is_result else set[int]()
+                )
+                events = [event for event in events if not result or event.attempt in result]
             for event in events:
                 curves.add(event)
         return curves
-
-    def _keys(self, run: str) -> _Keys:
-        """Return, by task, the keys of its attempts, and the key of its present output. If the run got new code, these
-        keys differ: what an attempt logged belongs to the output of its own key."""
-        keys, present = dict[str, dict[int, str]](), dict[str, str]()
-        for _, body in sorted([*self._query.of_kind(run, Launched), *self._query.of_kind(run, Reused)]):
-            event = decode_event(body)
-            if isinstance(event, Launched):
-                present[event.task] = keys.setdefault(event.task, {})[event.attempt] = event.key
-            elif isinstance(event, Reused) and not event.run:
-                present[event.task] = event.key
-        return {task: (of, present[task]) for task, of in keys.items()}
 
     def held_signals(self, name: str | None = None) -> list[SignalView]:
         """Return the signals that are still in a run's inbox because no driver of the run knew their kinds, the oldest
@@ -390,8 +390,6 @@ class TrackingViews(EndpointViews):
         return [msgspec.structs.replace(each, kept=its and not no, erased=no) for each, its, no in found][::-1]
 
 
-_Keys = dict[str, tuple[dict[int, str], str]]
-"""For each task of a run: the keys of its attempts, by number, and the key of its present output."""
 _SIGNALS = Reader(Signal)
 _MOVE_VIEWS = Reader(MoveView)
 _CURSOR_VIEWS = Reader(CursorView, value=(decode_ref, "value"))

@@ -70,6 +70,13 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {each: environment[each] for each in names if each != "PYTHONDONTWRITEBYTECODE"}
 
 
+def begun_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the template: that of the tests, but what Python reads when it begins is as commands
+    have it. Otherwise none could be forked where the tests run with `PYTHONUNBUFFERED`, say."""
+    own = _read_at_start(environment).keys() - {"PYTHONPATH"}
+    return {name: environment[name] for name in environment.keys() - own} | {"LANG": "C.UTF-8"}
+
+
 def _no_template() -> int:
     _only.cache_clear()
     raise RuntimeError("the process that commands are forked from has died; the next command begins another")
@@ -86,7 +93,7 @@ class _Template:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="headrace-command-")
         self.address = f"{self._folder.name}/line"
-        self.environment = {**os.environ, "LANG": "C.UTF-8"}
+        self.environment = begun_in(os.environ)
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(self.address)
             door.listen(64)

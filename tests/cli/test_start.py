@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from headrace.cli.catalogue import COMMANDS
 from tests.cli.conftest import COMMAND, Shell
+from tests.command import begun_in, may_fork
 
 LOOK = """
 import sys
@@ -32,3 +34,10 @@ def test_a_command_that_shows_what_was_recorded_does_without_numpy_and_arrow(pro
     done = subprocess.run(looked, check=False, cwd=project.folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_commands_of_tests_are_forked_whatever_python_reads_at_its_start_where_the_tests_run(empty: Shell) -> None:
+    assert may_fork(["gc"], empty.environment())
+    there = begun_in({**os.environ, "PYTHONUNBUFFERED": "1", "LC_ALL": "C", "TZ": "UTC", "LANG": "C"})
+    assert there.keys() & {"PYTHONUNBUFFERED", "LC_ALL", "TZ"} == set()
+    assert there["LANG"] == empty.environment()["LANG"]

@@ -11,6 +11,7 @@ from types import FrameType
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from headrace.errors import NotFoundError
 from headrace.ledger import erasures, generations, records, registration
@@ -211,7 +212,7 @@ def test_a_backup_forgets_what_was_erased_and_an_older_snapshot_still_restores_t
         assert backups.erase(ledger, HEAD, lease) == 0
         erasures.begin(ledger, ANNA)
         rewrite(ledger, Rewritten(part=row, out=after, count=1))
-        backups.add(ledger, {"home": store}, HEAD, lease)
+        backups.add(ledger, {"home": store}, replace(HEAD, made=HEAD.made + 1.0), lease)
         assert backups.erase(ledger, HEAD, lease) == 1
         assert backups.erase(ledger, HEAD, lease) == 0
     assert backups.store.size(before.digest, before.nonce or "") is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.inspect.endpoints.person import may_name, requests_about, rows_about, without
+from headrace.inspect.endpoints.person import labels_about, may_name, requests_about, rows_about, without
 from headrace.models.predicted import merged
 from headrace.models.streams import stream_of
 from headrace.spec.endpoint import CLOCKS_S, Erasure, digest_of
@@ -50,6 +50,14 @@ def test_values_are_equal_if_their_texts_are_and_a_number_has_one_text(
     key: str, values: Any, expected: list[bool]
 ) -> None:
     assert found(values, key) == expected
+
+
+def test_a_decimal_as_text_in_json_and_as_key_of_a_label_is_found_by_its_number() -> None:
+    requests = pa.table({"input": ['{"customer": "7.00"}', '{"customer": "7.50"}', '{"customer": "07.00"}']})
+    assert rows_about(requests, erasure("7")).tolist() == [True, False, False]
+    times = pa.array([0, 0, 0]).cast(pa.timestamp("us", "UTC"))
+    labels = pa.table({"id": pa.nulls(3, pa.string()), "key": ["7.00", "7", "7.5"], "at": times})
+    assert labels_about(labels, frozenset(), erasure("7")).tolist() == [True, True, False]
 
 
 def test_a_decimal_is_found_in_a_table_that_has_rows_as_json() -> None:

@@ -176,6 +176,13 @@ PREDICTIONS = st.lists(st.tuples(st.sampled_from(KEYS), TIMES, st.integers(0, 3)
 NAMED = st.lists(st.tuples(st.sampled_from([*KEYS, "d"]), TIMES, st.sampled_from([0, 1, 3])), max_size=6)
 
 
+def test_a_label_whose_key_is_a_decimal_as_text_belongs_to_the_prediction_of_this_number() -> None:
+    times = pa.array([1, 1, 1], pa.int64()).cast(MADE.field("time").type)
+    made = pa.table([["p17", "p8", "p8.0"], times, ["17", "8", "8.0"], times], schema=MADE)
+    labels = table_by_key(["17.00", "8.0", "9.00"], times, ["1"] * 3, within_s=0, source="x", at=1.0)
+    assert resolved(labels, made).column("id").to_pylist() == ["p17", "p8.0", None]
+
+
 @given(PREDICTIONS, NAMED, st.lists(st.sampled_from(IDS), max_size=3))
 def test_a_label_by_key_belongs_to_the_latest_prediction_that_is_not_after_it_and_near_enough(
     predictions: list[tuple[str, int, int]], named: list[tuple[str, int, int]], by_id: list[str]

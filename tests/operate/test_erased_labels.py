@@ -166,3 +166,12 @@ def test_a_prediction_that_was_sealed_by_a_process_that_was_killed_then_counts_o
     told = of(project)
     assert (told.predictions, told.unsealed, told.waits) == (1, 0, ())
     assert files_with(project.root) == []
+
+
+def test_a_person_whose_number_is_written_as_a_decimal_is_erased_as_a_number_too(project: Project) -> None:
+    log(project, ["17.00", "17", "17.5", "18"])
+    seal_predictions(project)
+    assert of(project, "17.00").predictions == 2
+    with read(project) as views:
+        rows = predictions(project, views, "rents").column("input").to_pylist()
+    assert [row["customer"] for row in rows] == ["17.5", "18"]

@@ -17,6 +17,7 @@ from headrace.errors import UsageError
 from headrace.models.fitting import table_of
 from headrace.models.signature import signature_for
 from headrace.models.streams import stream_of
+from headrace.serve.inference.tensors import Tensor, Tensors
 from headrace.serve.records import MOST_FAULTS, Fault, Records, RecordsRefused, Strictness, parted
 from headrace.serve.streams import read
 from headrace.spec.endpoint import key_text
@@ -160,6 +161,16 @@ def test_a_key_chooses_the_same_variant_as_a_number_and_as_a_decimal_and_a_huge_
     )
     assert key_text(Decimal("1E+999999999")) == "1E+999999999"
     assert (key_text(Decimal("NaN")), key_text(Decimal("-Infinity"))) == ("NaN", "-Infinity")
+
+
+def test_a_text_in_json_is_the_number_where_the_model_takes_the_key_as_a_decimal() -> None:
+    body = b'{"records": [{"customer": "17.00"}, {"customer": 17}, {"customer": 17.0}, {"customer": "17.50"}]}'
+    records = Records([Column(name="customer", type="decimal128(10, 2)")], Strictness(), 100, key="customer")
+    assert records.keys(body) == ["17", "17", "17", "17.5"]
+    as_text = Records([Column(name="customer", type="string")], Strictness(), 100, key="customer")
+    assert as_text.keys(body) == ["17.00", "17", "17", "17.50"]
+    tensors = Tensors([Tensor("customer", "BYTES", (3,), memoryview(b'["17.00", "17", "17.50"]'), False)])
+    assert tensors.keys(records) == ["17", "17", "17.5"]
 
 
 def test_a_body_in_parts_has_each_record_with_its_id_once() -> None:

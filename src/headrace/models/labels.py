@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.models.types import plain_type, tells_time, tells_whom
-from headrace.spec.endpoint import LARGEST_LABEL, SHADOW, Label, key_text, moment
+from headrace.spec.endpoint import LARGEST_LABEL, SHADOW, Label, key_text, moment, number_text
 from headrace.spec.noun import UNREADABLE
 
 _TIME = pa.timestamp("us", "UTC")
@@ -141,8 +141,10 @@ def resolved(labels: pa.Table, made: pa.Table) -> pa.Table:
     A label with an id keeps it. A label with a `key` and a `time` belongs to a prediction with the same key, and its id
     is null if there is no such prediction. The prediction's time may not be after the label's time, and may be at most
     `within` before it. Of several such predictions, the one with the latest time is chosen. Of several with this time,
-    the one that was asked for last is chosen.
+    the one that was asked for last is chosen. If no prediction has the key of a label, and the key writes a number with
+    a decimal point, such as `17.00`, the number counts: `17`.
     """
+    labels = _with_numbers(labels, made)
     is_named = pc.is_valid(labels.column("key"))
     named = labels.filter(is_named)
     made = made.filter(pc.is_in(made.column("key"), value_set=named.column("key").combine_chunks()))
@@ -157,6 +159,21 @@ def resolved(labels: pa.Table, made: pa.Table) -> pa.Table:
         found.append(ids[key][place] if place >= 0 and time - times[key][place] <= within else None)
     column = pc.replace_with_mask(labels.column("id"), is_named.combine_chunks(), pa.array(found, pa.string()))
     return labels.set_column(0, LABELS.field("id"), column)
+
+
+def _with_numbers(labels: pa.Table, made: pa.Table) -> pa.Table:
+    """Return labels in which keys that no prediction has, and that write numbers with a decimal point, are the keys of
+    these numbers."""
+    known, keys = made.column("key").unique(), labels.column("key")
+    distinct = keys.unique().drop_null()
+    changed = pc.if_else(pc.is_in(distinct, value_set=known), distinct, pa.array(map(_number, distinct), pa.string()))
+    return labels.set_column(
+        labels.column_names.index("key"), LABELS.field("key"), changed.take(pc.index_in(keys, value_set=distinct))
+    )
+
+
+def _number(key: pa.Scalar) -> str:
+    return number_text(key.as_py())
 
 
 def key_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:

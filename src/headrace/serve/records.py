@@ -94,8 +94,7 @@ class Records:
         check_about(takes, key, time)
         self.takes = takes
         self._manners = strictness
-        self.most = most
-        self.key, self._time = key, time
+        self.most, self.key, self._time = most, key, time
         self._others: dict[tuple[str | None, str | None], Records] = {}
         self._types = {column.name: _type(column) for column in takes}
         beside = dict(zip((key, time), _BESIDE, strict=True))
@@ -139,7 +138,8 @@ class Records:
         self.body = body
         """The type of a request's body."""
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(body).decode
-        keyed: Any = msgspec.defstruct("Keyed", [("key", _BESIDE[0], msgspec.field(name=key or "key"))], gc=False)
+        kind = Decimal if self._types.get(key or "") is Decimal else _BESIDE[0]  # then the text `17.00` is a number
+        keyed: Any = msgspec.defstruct("Keyed", [("key", kind, msgspec.field(name=key or "key"))], gc=False)
         keys: Any = msgspec.defstruct(
             "Keys",
             [("records", Annotated[list[keyed], Meta(max_length=most)]), ("ids", list[str], msgspec.UNSET)],

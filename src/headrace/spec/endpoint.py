@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -37,6 +38,7 @@ PREDICTION_ID = "([0-9a-z]{12})-([0-9]{1,9})-([0-9]{1,12})-([0-9a-f]{16})"
 _LARGEST_EXPONENT = 400
 """A decimal with a larger exponent keeps it as text, because clients can send `1E999999999`, and without an exponent
 that would take a gigabyte. All floats have smaller exponents."""
+_WITH_POINT = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+")
 Label = bool | int | float | str
 """The type of a label's value, which says what really came of a prediction."""
 MOST_LABEL_CHARACTERS = 1_000
@@ -207,6 +209,15 @@ def key_text(value: object) -> str:
     if isinstance(value, Decimal):
         return _shortest(value)
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def number_text(text: str) -> str:
+    """Return the key of the number that a text writes with a decimal point. Other texts stay as they are.
+
+    >>> number_text("17.00"), number_text("-17.50"), number_text("017.0"), number_text("Anna")
+    ('17', '-17.5', '017.0', 'Anna')
+    """
+    return _shortest(Decimal(text)) if _WITH_POINT.fullmatch(text) else text
 
 
 def _shortest(value: Decimal) -> str:

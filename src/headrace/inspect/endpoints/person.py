@@ -15,7 +15,7 @@ from headrace.inspect.endpoints.unread import Request, bare, bytes_in, requests,
 from headrace.models.predicted import plain
 from headrace.models.streams import stream_of, table_in
 from headrace.serve.predictions.part import UNREAD
-from headrace.spec.endpoint import Erasure, key_text
+from headrace.spec.endpoint import Erasure, key_text, number_text
 from headrace.spec.noun import UNREADABLE
 
 TEXTS = ("input", "output")
@@ -158,7 +158,13 @@ def _is_in(value: object, erasure: Sought) -> bool:
 def _names_of(name: str, value: object, erasure: Sought) -> bool:
     values = value if isinstance(value, list) else [value]
     plain = (each for each in values if each is not None and not isinstance(each, dict | list))
-    return name in erasure.columns and any(erasure.is_about(key_text(each)) for each in plain)
+    return name in erasure.columns and any(_is_one(each, erasure) for each in plain)
+
+
+def _is_one(value: object, erasure: Sought) -> bool:
+    """Return whether a value in JSON is the person's. In JSON, decimals may be texts, such as `"17.00"`."""
+    text = key_text(value)
+    return erasure.is_about(text) or (number_text(text) != text and erasure.is_about(number_text(text)))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -232,8 +238,15 @@ def labels_about(table: pa.Table, digests: Set[str], erasure: Erasure) -> Mask:
     mask = _bools(pc.is_in(table.column("id"), value_set=ids.filter(pa.array(is_one, pa.bool_()))))
     if "key" in table.column_names:  # parts of older releases have no such column
         by_key = msgspec.structs.replace(erasure, columns=("key",))
-        mask |= requests_about(table.select(["key", "at"]), by_key)
+        keys = table.select(["key", "at"])
+        mask |= requests_about(keys, by_key) | requests_about(_with_numbers(keys), by_key)
     return mask
+
+
+def _with_numbers(keys: pa.Table) -> pa.Table:
+    """Return keys of labels in which texts such as `17.00` are the keys of numbers."""
+    texts = [None if each is None else number_text(each) for each in keys.column("key").to_pylist()]
+    return keys.set_column(0, "key", pa.array(texts, pa.string()))
 
 
 def without(table: pa.Table, mask: Mask) -> pa.Table:

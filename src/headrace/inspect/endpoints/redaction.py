@@ -16,7 +16,7 @@ from headrace.project.project import Project
 from headrace.project.serving import ServeSection
 from headrace.project.settings import Config
 from headrace.serve.predictions.redaction import Hasher, Redaction, is_hashed
-from headrace.spec.endpoint import Route, takes
+from headrace.spec.endpoint import Route, number_text, takes
 from headrace.spec.signature import Column
 
 LEAST_SECRET = 16
@@ -168,7 +168,14 @@ def same_keys(settings: ServeSection, labels: pa.Table, made: pa.Table) -> tuple
         return labels, made
     hasher = hasher_of(settings)
     assert hasher is not None, "the settings name a secret"
-    return _with_keys(labels, hasher.once), _with_keys(made, hasher.once)
+    made = _with_keys(made, hasher.once)
+    known = frozenset(made.column("key").to_pylist())
+
+    def hashed(key: str) -> str:  # the same choice as in `models.labels.resolved`
+        own = hasher.once(key)
+        return own if own in known else hasher.once(number_text(key))
+
+    return _with_keys(labels, hashed), made
 
 
 def _with_keys(table: pa.Table, change: Callable[[str], str]) -> pa.Table:

@@ -46,7 +46,7 @@ from headrace.project.state import absent_regions, open_ledger, open_store, read
 from headrace.report.measures import count_text
 from headrace.serve.predictions.redaction import Hasher
 from headrace.spec.artifact import ERASED, decode_ref
-from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of
+from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of, number_text
 from headrace.spec.intent import RegistryKind
 
 SERVER_S = 75.0
@@ -109,8 +109,8 @@ def erase(
     if not why.strip() and not dry_run:
         raise UsageError("an erasure needs a reason", hint='say why: `--why "asked by the customer on 1 March"`')
     names = search.columns_of(project, endpoint, columns)
-    hasher, salt = hasher_of(project.config.serve), os.urandom(SALT_BYTES).hex()
-    values = [key] if hasher is None else [key, hasher.once(key)]
+    hasher, salt, texts = hasher_of(project.config.serve), os.urandom(SALT_BYTES).hex(), (key, number_text(key))
+    values = texts if hasher is None else (*texts, *map(hasher.once, texts))
     with open_ledger(project) as ledger:
         erasure = Erasure(
             id=os.urandom(_ID_BYTES).hex(),

@@ -21,7 +21,7 @@ from msgspec import Meta, Raw, Struct
 from headrace.errors import listed
 from headrace.serve.asking import RowsRefused
 from headrace.serve.records import Fault, Records, RecordsRefused, Rows
-from headrace.spec.endpoint import key_text
+from headrace.spec.endpoint import key_text, number_text
 from headrace.spec.noun import UNREADABLE
 from headrace.spec.signature import Column
 
@@ -178,7 +178,9 @@ class Tensors:
         """
         self._read(records.most)
         values = self._values.get(records.key or "", ())
-        return [] if None in values else [key_text(value) for value in values]
+        is_decimal = any(each.name == records.key and each.type.startswith("decimal") for each in records.takes)
+        texts = [] if None in values else map(key_text, values)
+        return [number_text(text) if is_decimal else text for text in texts]
 
     def rows(self, records: Records, places: Sequence[int] | None) -> Rows:
         """Return the rows at the positions `places` (None: all rows), checked for the model of `records`.

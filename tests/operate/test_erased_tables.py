@@ -24,6 +24,7 @@ from headrace.operate.upkeep.upkeep import Keep, check, collect
 from headrace.project.project import Project
 from headrace.project.state import open_ledger
 from headrace.spec.endpoint import CLOCKS_S
+from headrace.store.folder.folder import FolderStore
 from headrace.store.folder.spool import Spool
 from tests.operate.test_erase import ANNA, NO_PROGRESS, PATIENCE_S, customers, files_with, load, log, of
 from tests.projects import Project as Folder
@@ -169,9 +170,11 @@ def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again
     assert check(project, deep=True, repair=False).problems == ()
 
 
-def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [(Spool, "forget"), (FolderStore, "delete_all")])
+def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice_and_no_archive_with_the_person(
+    step: tuple[type, str], folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder.write("pipelines.py", PIPELINES.replace("1_000", "10"))  # small: it lies in the ledger
     project, backup = run(folder, "first"), tmp_path / "backup"
     made = [back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot.made for _ in range(2)]
     assert of(project).waits == ()
@@ -179,14 +182,13 @@ def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice(
     class Killed(BaseException):
         """Instead of a kill, when both snapshots are written again."""
 
-    def forget(_: object, run: str) -> None:
-        raise Killed(run)
+    def kill(*_: object) -> None:
+        raise Killed
 
     with monkeypatch.context() as killed:
-        killed.setattr(Spool, "forget", forget)
+        killed.setattr(*step, kill)
         with pytest.raises(Killed):
             save(project, backup)
-    assert len(snapshots(project, str(backup))) == 5
     done = back_up(project, str(backup), keep=4, deep=False, **NO_PROGRESS)
     assert [each.made for each in snapshots(project, str(backup))][:2] == made, "the two oldest are kept"
     assert (len(snapshots(project, str(backup))), done.forgotten) == (4, ())

@@ -183,9 +183,9 @@ class Backups:
                     past += self._erase_from([*twins], db, gone, head, lease)
                 except LedgerError as error:
                     failed.append(error)
-            for each in past:
-                self.store.spool.forget(each.name)
             self.store.delete_all([(each.digest, each.nonce) for each in past])
+            for each in past:  # only now: nobody finds an archive without its note
+                self.store.spool.forget(each.name)
             for some in scan.chunks(sorted(each for each in gone if each[1] != ERASED), DELETED):
                 lease.renew()
                 self.store.delete_all(some)
@@ -198,13 +198,25 @@ class Backups:
     ) -> list[Snapshot]:
         """Return those of `twins` to delete, after the other one was written without the generations `gone`. Twins are
         snapshots of the same moment. Usually there is only one; if a backup is killed here, it leaves the old one
-        beside the new one, and `keep` must not count both."""
+        beside the new one, perhaps without its archive, and `keep` must not count both.
+
+        Raises:
+            LedgerError: none of the twins can be read.
+        """
+        readable, failed = list[Snapshot](), list[LedgerError]()
         for each in twins:
-            with self.archive(each, schema=SCHEMA) as archive:
-                if gone <= frozenset(erased_in(archive)):
-                    return [other for other in twins if other is not each]
-        with self.archive(twins[0], schema=SCHEMA) as archive:
-            self._write_again(twins[0], archive, db, replace(head, made=archive.head.made), lease)
+            try:
+                with self.archive(each, schema=SCHEMA) as archive:
+                    if gone <= frozenset(erased_in(archive)):
+                        return [other for other in twins if other is not each]
+            except LedgerError as error:
+                failed.append(error)
+            else:
+                readable.append(each)
+        if not readable:
+            raise failed[0]
+        with self.archive(readable[0], schema=SCHEMA) as archive:
+            self._write_again(readable[0], archive, db, replace(head, made=archive.head.made), lease)
         return [*twins]
 
     def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:

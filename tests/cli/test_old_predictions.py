@@ -121,6 +121,28 @@ def test_a_backup_and_an_archive_of_a_log_that_was_forgotten_in_part_are_whole(s
     assert shown(other) == [2, 3]
 
 
+def test_a_restore_and_an_import_say_which_forgotten_predictions_they_do_not_bring_back(shell: Shell) -> None:
+    shell.write("headrace.toml", SETTINGS + f'[backup]\nurl = "{shell.folder / "backups"}"\n')
+    seal(1, days=100, label=True, count=3)
+    seal(2, days=1, label=True)
+    for words in (("backup",), ("ledger", "export", "all.headrace")):
+        assert shell(*words).code == 0
+    told = "were not brought back: `headrace gc` has forgotten them in this project"
+    assert told not in shell("restore", "--merge").err
+    assert shell("gc").code == 0
+    for words in (("restore", "--merge"), ("ledger", "import", "all.headrace")):
+        done = shell(*words)
+        assert (done.code, f"3 predictions and 1 label of endpoint `delays` {told}" in done.err) == (0, True), done.err
+    found = shell("restore", "--merge", "--json").json["imported"]["forgotten"]
+    assert found == [{"endpoint": "delays", "predictions": 3, "labels": 1, "parts": 2}]
+    assert shown(shell) == [2]
+    other = Shell(shell.folder / "other")
+    other.folder.mkdir()
+    other.write("headrace.toml", SETTINGS)
+    assert told not in other("restore", str(shell.folder / "backups")).err
+    assert shown(other) == [1, 2]
+
+
 def test_a_segment_whose_sealer_was_killed_is_not_sealed_again_once_its_part_is_forgotten(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:

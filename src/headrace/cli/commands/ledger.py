@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
-from headrace.cli.terminal.missing_artifacts import code_of, tell_lacking
+from headrace.cli.terminal.missing_artifacts import code_of, tell_forgotten, tell_lacking
 from headrace.cli.terminal.status_line import progress
 from headrace.cli.terminal.terminal import say, say_json
 from headrace.project import project
@@ -68,6 +68,7 @@ def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
     known = f", {known_text(found.known, 'run')}" if found.known else ""
     come = f"{count_text(found.runs, 'run')}, {count_text(found.results, 'result')} to reuse"
     say(f"imported {come} and {count_text(found.blobs, 'blob')} ({bytes_text(found.bytes)}){known}")
+    tell_forgotten((each.endpoint, each.predictions, each.labels) for each in found.forgotten)
     tell_lacking(found.lacking, "neither the file nor the store has them")
     return code_of(found.lacking)
 

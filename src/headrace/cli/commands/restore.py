@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import options
-from headrace.cli.terminal.missing_artifacts import code_of, tell_lacking
+from headrace.cli.terminal.missing_artifacts import code_of, tell_forgotten, tell_lacking
 from headrace.cli.terminal.status_line import progress
 from headrace.cli.terminal.table import table
 from headrace.cli.terminal.terminal import say, say_json, say_styled, tell
@@ -50,6 +50,7 @@ def command(
             f"restored {count_text(came.runs, 'run')} and {count_text(came.blobs, 'blob')} ({size}) of"
             f" {result.snapshot.name}{known}"
         )
+        tell_forgotten((each.endpoint, each.predictions, each.labels) for each in came.forgotten)
         tell_lacking(came.lacking, "the backup doesn't have them; after `headrace fsck --repair`, runs make them again")
     return code_of(came.lacking)
 

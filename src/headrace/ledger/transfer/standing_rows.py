@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from headrace.errors import UsageError
 from headrace.ledger import registration
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
+from headrace.ledger.inventory import Generation
 from headrace.ledger.standing.declaration import Row, Standing, Twin, Whole
 from headrace.ledger.standing.tables import BY_TABLE, PARTS
 from headrace.ledger.transfer.archive import Archive
 from headrace.ledger.transfer.archive_check import Shape, columns
 from headrace.ledger.upkeep.merge import ANY, moved
-from headrace.spec.artifact import decode_ref
+from headrace.ledger.upkeep.old_parts import OldLog
+from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 
 Page = tuple[Standing, list[Row]]
 
@@ -73,14 +75,41 @@ def bring(db: Database, archive: Archive, shapes: Mapping[str, Shape]) -> dict[s
     return added
 
 
+def forgotten(
+    db: Database, archive: Archive, shapes: Mapping[str, Shape], gone: Container[Generation]
+) -> tuple[OldLog, ...]:
+    """Return what an archive has of prediction logs that this ledger has forgotten: an import doesn't bring it back.
+    Parts that are empty here since an erasure (`gone`) aren't counted."""
+    logs = dict[str, OldLog]()
+    for table, rows in _pages(archive, shapes, only=_LOGS):
+        kind = _LOGS[table.table]
+        for row, here in zip(rows, _find(db, table, table.twin, rows), strict=True):
+            if here is None or here.count or not row.count or _is_erased(decode_ref(row.out), gone):
+                continue
+            log = logs.get(row.endpoint) or OldLog(endpoint=row.endpoint, predictions=0, labels=0, parts=0)
+            logs[row.endpoint] = replace(log, **{kind: getattr(log, kind) + row.count, "parts": log.parts + 1})
+    return tuple(logs[each] for each in sorted(logs))
+
+
+_LOGS = {"prediction_parts": "predictions", "label_parts": "labels"}
+
+
+def _is_erased(ref: Ref, gone: Container[Generation]) -> bool:
+    return any((each.digest, each.nonce or ERASED) in gone for each in within(ref))
+
+
 def _known(db: Database, whole: Whole) -> set[tuple[object, ...]]:
     return {tuple(row) for row in db.execute(getattr(db.sql, whole.known)).fetchall()}
 
 
-def _pages(archive: Archive, shapes: Mapping[str, Shape]) -> Iterator[Page]:
-    """Yield the archive's standing rows page by page, each with its table."""
-    for part in PARTS:
+def _pages(archive: Archive, shapes: Mapping[str, Shape], *, only: Container[str] = BY_TABLE) -> Iterator[Page]:
+    """Yield the archive's standing rows page by page, each with its table: those of the tables `only`."""
+    for part, tables in PARTS.items():
+        if not any(name in only for name in tables):
+            continue
         for name, records in groupby(archive.rows(part), key=itemgetter(0)):
+            if name not in only:
+                continue
             table, shape = BY_TABLE[name], shapes[name]
             make = table.reader.maker(tuple(columns()[name]))
             yield from ((table, page) for page in scan.chunks(make(shape.values(row)) for _, row in records))

@@ -49,6 +49,7 @@ from headrace.ledger.transfer.archive_check import Arrival, columns, shapes
 from headrace.ledger.transfer.erased_rows import erased_in, scrubbing
 from headrace.ledger.transfer.printed_logs import bring_printed
 from headrace.ledger.upkeep.merge import ANY, moved_event
+from headrace.ledger.upkeep.old_parts import OldLog
 from headrace.run.events import Event, decode_event
 from headrace.spec.artifact import Ref
 from headrace.spec.noun import UNREADABLE
@@ -72,7 +73,8 @@ Source = Callable[[Inventory], Iterable[ArchivedBlob]]
 class Imported(Struct, frozen=True, kw_only=True):
     """The result of an import. `runs` counts new runs, `known` counts runs that the ledger already had. `lacking` names
     blobs that are neither in the store nor in the source. `standing` counts the new rows of each standing table; two of
-    these counts are also fields, since programs read them there."""
+    these counts are also fields, since programs read them there. `forgotten` lists what the source has of prediction
+    logs that this ledger has forgotten: it stays forgotten."""
 
     runs: int
     known: int
@@ -83,6 +85,7 @@ class Imported(Struct, frozen=True, kw_only=True):
     bytes: int
     lacking: tuple[str, ...]
     standing: dict[str, int] = {}
+    forgotten: tuple[OldLog, ...] = ()
 
 
 def write_rows(db: Database, writer: Writer, named: Inventory, progress: Progress) -> list[RunRecord]:
@@ -157,6 +160,7 @@ class Importer:
             arrival.look()
             fresh, known = self._compare(db)
             self._gone = erased(db) | frozenset(erased_in(self._archive))
+            forgotten = standing_rows.forgotten(db, self._archive, self._shape, self._gone)
             with Inventory() as missing:
                 wanted = (each for each in self._archive.named() if each[:2] not in self._gone)
                 absent(self._store, wanted, missing, self._lease)
@@ -170,7 +174,7 @@ class Importer:
                 bring_printed(self._archive, part, self._logs)
             self._progress("runs", 0, len(fresh))
             rows = db.atomically(lambda: self._write(db, fresh), done=lambda: self._there(db, fresh))
-            return replace(rows, known=known, blobs=brought, bytes=size, lacking=lacking)
+            return replace(rows, known=known, blobs=brought, bytes=size, lacking=lacking, forgotten=forgotten)
 
     # -- rows that are already here -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -168,6 +169,27 @@ def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again
     assert again.blobs < older.blobs
     assert again.bytes < older.bytes
     assert check(project, deep=True, repair=False).problems == ()
+
+
+def test_a_table_of_an_older_snapshot_that_can_not_be_read_is_told_and_leaves_the_erasure_complete(
+    folder: Folder, tmp_path: Path
+) -> None:
+    backup = tmp_path / "backup"
+    save(run(folder, "first"), backup)
+    project = run(folder, "other")
+    assert len(collect(project, Keep(runs=1), dry_run=False).runs) == 1
+    for path in files_with(backup):
+        if not tarfile.is_tarfile(backup / path):
+            (backup / path).chmod(0o600)
+            (backup / path).write_bytes(b"no table")
+    assert of(project).waits == ()
+    for _ in range(2):
+        save(project, backup)
+        with read(project) as views:
+            (erasure,) = erasures(views)
+        assert erasure.done is not None
+        (told,) = erasure.unread
+        assert "a table of the backup `backup-" in told
 
 
 @pytest.mark.parametrize("step", [(Spool, "forget"), (FolderStore, "delete_all")])

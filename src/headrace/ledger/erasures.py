@@ -351,6 +351,18 @@ def tell(
     return db.atomically(work)
 
 
+def tell_unread(db: Database, erasure: Erasure, what: str) -> None:
+    """Record one more thing that couldn't be searched. A complete erasure stays complete: it has nothing left to do."""
+
+    def work() -> None:
+        db.execute(db.sql.LOCK_PREDICTIONS)
+        row = next(ERASURES.read(db.execute(db.sql.ERASURE_ROW, (erasure.id,))))
+        if what not in (before := told_in(row)).unread:
+            _tell(db, erasure, replace(before, unread=(*before.unread, what)), row.done)
+
+    db.atomically(work)
+
+
 def complete(db: Database, erasure: Erasure, digests: Set[str], at: float) -> bool:
     """Record that an erasure is complete at the time `at`, and return True. `digests` are the digests of the erased
     predictions whose labels were searched for. If the erasure has more erased predictions by now, record nothing, and

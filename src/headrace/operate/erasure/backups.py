@@ -140,7 +140,5 @@ def _is_about(db: Database, backups: Backups, erasure: Erasure, ref: Ref, what: 
     except BlobMissing:
         return False  # the backup lacks it
     except HeadraceError as error:
-        unread = erasures.told(db, erasure).unread
-        if (told := f"{what}: {error.message}") not in unread:
-            erasures.tell(db, erasure, unread=[*unread, told])
+        erasures.tell_unread(db, erasure, f"{what}: {error.message}")
         return False

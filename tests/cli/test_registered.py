@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -124,11 +125,29 @@ def shell(empty: Shell) -> Shell:
     return empty
 
 
-@pytest.fixture
-def views(shell: Shell) -> Iterator[TrackingViews]:
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which three runs have registered two versions. No test changes it."""
+    shell = Shell(tmp_path_factory.mktemp("ran"))
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", PIPELINES)
     for depth in (3, 5, 3):
         done = shell("run", "delays", "--depth", str(depth))
         assert done.code == 0, done.err
+    return shell.folder
+
+
+@pytest.fixture
+def read(ran: Path) -> Iterator[TrackingViews]:
+    """What may be read of that project."""
+    with TrackingViews(address(ran)) as found:
+        yield found
+
+
+@pytest.fixture
+def views(shell: Shell, ran: Path) -> Iterator[TrackingViews]:
+    """What may be read of `shell`, which is made a copy of that project."""
+    shutil.copytree(ran, shell.folder, dirs_exist_ok=True)
     with TrackingViews(address(shell.folder)) as found:
         yield found
 
@@ -137,8 +156,8 @@ def address(folder: Path) -> str:
     return f"sqlite:///{folder / '.headrace' / 'ledger.db'}"
 
 
-def test_an_artifact_keeps_its_version_and_the_alias_follows_the_latest_run(views: TrackingViews) -> None:
-    newest, oldest = views.versions("model")
+def test_an_artifact_keeps_its_version_and_the_alias_follows_the_latest_run(read: TrackingViews) -> None:
+    newest, oldest = read.versions("model")
     assert (newest.version, oldest.version) == (2, 1)
     assert (newest.aliases, oldest.aliases) == ((), ("production",))
     assert (oldest.task, oldest.note, oldest.report and oldest.report.inline) == (
@@ -146,11 +165,11 @@ def test_an_artifact_keeps_its_version_and_the_alias_follows_the_latest_run(view
         "of the night",
         b"3.0",
     )
-    assert [each.version for each in views.versions("dataset", "lists")] == [2, 1]
-    assert views.versions("dataset", "lists")[0].report is None
-    assert views.resolve("model", "delays").version == 2
-    assert views.resolve("model", "delays:1").version == 1
-    assert views.resolve("model", "delays@production").version == 1
+    assert [each.version for each in read.versions("dataset", "lists")] == [2, 1]
+    assert read.versions("dataset", "lists")[0].report is None
+    assert read.resolve("model", "delays").version == 2
+    assert read.resolve("model", "delays:1").version == 1
+    assert read.resolve("model", "delays@production").version == 1
 
 
 @pytest.mark.parametrize(
@@ -164,10 +183,10 @@ def test_an_artifact_keeps_its_version_and_the_alias_follows_the_latest_run(view
     ],
 )
 def test_what_is_not_registered_is_one_clear_error(
-    views: TrackingViews, name: str, error: type[Exception], told: str
+    read: TrackingViews, name: str, error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error, match=told.replace("`", ".")):
-        views.resolve("model", name)
+        read.resolve("model", name)
 
 
 def test_a_pipeline_asks_for_a_version_by_name(shell: Shell) -> None:
@@ -201,28 +220,28 @@ def test_a_single_alias_may_be_given_without_a_list(shell: Shell) -> None:
     assert version.aliases == ("production",)
 
 
-def test_what_was_logged_is_there_for_the_run_that_reuses_it_too(views: TrackingViews) -> None:
-    reused, deep, shallow = [run.run for run in views.runs().runs]
+def test_what_was_logged_is_there_for_the_run_that_reuses_it_too(read: TrackingViews) -> None:
+    reused, deep, shallow = [run.run for run in read.runs().runs]
     for run in (reused, shallow):
-        [loss] = [each for each in views.metrics(run) if each.name == "train/loss"]
+        [loss] = [each for each in read.metrics(run) if each.name == "train/loss"]
         assert (loss.last, loss.least, loss.greatest, loss.count) == (1 / 3, 1 / 3, 1.0, 3)
         assert (loss.first_step, loss.last_step, loss.run) == (0, 2, shallow)
-        [series] = views.series(run, "fit", "train/loss")
+        [series] = read.series(run, "fit", "train/loss")
         assert list(series.steps) == [0, 1, 2]
         assert list(series.values) == [1.0, 1 / 2, 1 / 3]
-        [odd] = views.series(run, name="odd")
+        [odd] = read.series(run, name="odd")
         assert math.isnan(odd.values[0])
-        [text] = views.texts(run)
+        [text] = read.texts(run)
         assert text.out.inline == b"depth 3"
-        assert views.figures(run) == []
-    ranked = views.ranked("train/loss", descending=False)
+        assert read.figures(run) == []
+    ranked = read.ranked("train/loss", descending=False)
     assert ranked[0].run.run == deep
     assert len(ranked) == 3
-    assert views.ranked("odd") == []
-    assert views.metric_names() == {"odd": 3, "train/loss": 3}
-    assert [event.task for _, event in views.logged(deep)] == ["fit"]
+    assert read.ranked("odd") == []
+    assert read.metric_names() == {"odd": 3, "train/loss": 3}
+    assert [event.task for _, event in read.logged(deep)] == ["fit"]
     with pytest.raises(NotFoundError, match="no run has logged a number `train/lost`"):
-        views.ranked("train/lost")
+        read.ranked("train/lost")
 
 
 def test_what_is_registered_outlives_the_collector_with_the_run_that_made_it(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from headrace.backends.processes.namespace import works
-from tests.cli.test_serve import PIPELINES, Served, deployed, logged, serving
+from tests.cli.test_serve import FITTED, PIPELINES, Served, deployed, logged, serving
 from tests.projects import Project, lent, wait_for
 
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
@@ -38,6 +38,7 @@ def ask(served: Served, values: list[float], **more: Any) -> Any:
 
 
 def test_tritonclient_gets_what_records_get_and_it_is_logged(project: Project) -> None:
+    project.write("pipelines.py", FITTED)
     deployed(project, "release --slope 2")
     with serving(project) as served:
         result = ask(served, [1.5, 4.0, 1 / 3])
@@ -74,7 +75,8 @@ def test_a_client_may_choose_among_the_versions_of_the_route(project: Project) -
 
 
 def test_a_model_takes_tensors_as_its_preparation_takes_them(project: Project) -> None:
-    deployed(project, "prepared")
+    project.write("pipelines.py", FITTED)
+    deployed(project, "release --slope 2", "prepared")
     with serving(project, "clean") as served, triton.InferenceServerClient(f"localhost:{served.port}") as client:
         x, unit = triton.InferInput("x", [3], "FP32"), triton.InferInput("unit", [3], "BYTES")
         x.set_data_from_numpy(np.array([3.0, 4.0, np.nan], dtype=np.float32))

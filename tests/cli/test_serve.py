@@ -37,6 +37,41 @@ pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is
 pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
 
 PIPELINES = """
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import headrace as hr
+from headrace.stages import deploy
+
+
+def times(model: dict, rows: pa.Table) -> pa.Table:
+    return pa.table({"predicted": pc.multiply(rows["x"], model["slope"])})
+
+
+@hr.stage(kind="train")
+def fit(slope: float) -> dict:
+    return {"slope": slope}
+
+
+X = pa.table({"x": [1.0]})
+
+
+@hr.pipeline
+def release(slope: float = 1.0) -> None:
+    deploy.endpoint(fit(slope), "lines", predict=times, signature=X)
+
+
+@hr.pipeline
+def trial(slope: float = 1.0, share: float = 0.5) -> None:
+    deploy.endpoint(fit(slope), "lines", predict=times, signature=X, canary=share)
+
+
+@hr.pipeline
+def sticky(slope: float = 1.0, share: float = 0.0) -> None:
+    deploy.endpoint(fit(slope), "lines", predict=times, signature=X, canary=share, key="customer", time="day")
+"""
+"""What is served where the model doesn't matter: one that costs hardly anything."""
+FITTED = """
 import numpy as np
 import pyarrow as pa
 from sklearn.linear_model import LinearRegression
@@ -62,18 +97,7 @@ def release(slope: float = 1.0) -> None:
 
 
 @hr.pipeline
-def trial(slope: float = 1.0, share: float = 0.5) -> None:
-    deploy.endpoint(train.sklearn(LinearRegression(), line(slope), target="y"), "lines", canary=share)
-
-
-@hr.pipeline
-def sticky(slope: float = 1.0, share: float = 0.0) -> None:
-    model = train.sklearn(LinearRegression(), line(slope), target="y")
-    deploy.endpoint(model, "lines", canary=share, key="customer", time="day")
-
-
-@hr.pipeline
-def compared(wrong: bool = False) -> None:
+def prepared(wrong: bool = False) -> None:
     rules = (prepare.Fill(columns="x", how="mean"), prepare.Map(columns="unit", values={"m": "1", "km": "2"}),
              prepare.Cast(columns="unit", type="int64", otherwise="quarantine"))
     cleaned = prepare.clean(rows(2.0), rules)
@@ -98,18 +122,6 @@ def raw(wrong: bool) -> pa.Table:
     x = [1.0, None, 3.0, 4.0]
     answers = [2.0, 49.0, 6.0 + wrong, None]
     return pa.table({"x": x, "unit": ["m", "km", "m", "mile"], "predicted": answers})
-
-
-@hr.pipeline
-def prepared() -> None:
-    rules = (
-        prepare.Fill(columns="x", how="mean"),
-        prepare.Map(columns="unit", values={"m": "1", "km": "2"}),
-        prepare.Cast(columns="unit", type="int64", otherwise="quarantine"),
-    )
-    cleaned = prepare.clean(rows(2.0), rules)
-    model = train.sklearn(LinearRegression(), cleaned.table, target="y")
-    deploy.endpoint(model, "clean", preparation=cleaned.preparation)
 """
 
 
@@ -203,6 +215,13 @@ def project(tmp_path: Path) -> Iterator[Project]:
         yield project
 
 
+@pytest.fixture
+def fitted(project: Project) -> Project:
+    """A project whose models are scikit-learn's: importing that costs each process 2 s."""
+    project.write("pipelines.py", FITTED)
+    return project
+
+
 @contextmanager
 def serving(project: Project, *words: str, **more: Any) -> Iterator[Served]:
     """Run a server, and end it by SIGTERM if it still runs."""
@@ -267,9 +286,9 @@ def check_logged(project: Project, served: Client) -> None:
     assert {each: found.get(each) for each in served.acknowledged} == served.acknowledged
 
 
-def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -> None:
-    deployed(project, "release --slope 2")
-    with serving(project) as served:
+def test_a_deployed_model_answers_and_its_answers_are_logged(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2")
+    with serving(fitted) as served:
         status, answer = served.post({"records": [{"x": 1.5}, {"x": 4.0}], "ids": ["a", "b"]})
         assert status == 200
         assert [each["predicted"] for each in answer["predictions"]] == pytest.approx([3.0, 8.0])
@@ -280,8 +299,8 @@ def test_a_deployed_model_answers_and_its_answers_are_logged(project: Project) -
         assert [(each["record"], each["field"]) for each in answer["faults"]] == [(0, "x"), (1, "x"), (1, "z")]
         assert served.post({"records": [{"x": 1.0}]}, "curves")[0] == 404
         assert served.post({"records": [{"x": 1.0}]}, origin="http://evil.example")[0] == 403
-        assert len(logged(project)) == 2
-    assert len(logged(project)) == 2
+        assert len(logged(fitted)) == 2
+    assert len(logged(fitted)) == 2
 
 
 def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_take(project: Project) -> None:
@@ -327,16 +346,16 @@ def test_the_blobs_of_a_version_that_is_retired_are_deleted(project: Project) ->
         assert served.ask(1.0) == "lines:1"
 
 
-def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> None:
-    deployed(project, "release --slope 2")
-    with serving(project) as served:
+def test_rows_in_arrow_are_answered_in_arrow_and_logged(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2")
+    with serving(fitted) as served:
         rows = pa.table({"x": pa.array(range(5_000), pa.float64())})
         status, answer = served.post(stream_of(rows), **{"content-type": "application/vnd.apache.arrow.stream"})
         assert status == 200
         with pa.ipc.open_stream(answer) as stream:
             table = stream.read_all()
         assert table.column("predicted").to_pylist() == pytest.approx([2.0 * x for x in range(5_000)], abs=1e-9)
-        found = logged(project)
+        found = logged(fitted)
         given = dict(zip(table.column("id").to_pylist(), rows.column("x").to_pylist(), strict=True))
         assert {each: x for each, (x, _) in found.items()} == given
         wrong = stream_of(pa.table({"z": [1.0]}))
@@ -344,9 +363,9 @@ def test_rows_in_arrow_are_answered_in_arrow_and_logged(project: Project) -> Non
         assert (status, refused["error"]) == (422, "RowsRefused")
 
 
-def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) -> None:
-    deployed(project, "prepared")
-    with serving(project, "clean") as served:
+def test_a_model_answers_rows_as_its_preparation_takes_them(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2", "prepared")
+    with serving(fitted, "clean") as served:
         status, answer = served.post({"records": [{"x": 3.0, "unit": "km"}, {"x": 4.0, "unit": "mile"}]}, "clean")
         assert status == 200, answer
         first, second = answer["predictions"]
@@ -358,28 +377,28 @@ def test_a_model_answers_rows_as_its_preparation_takes_them(project: Project) ->
         assert (status, answer["faults"][0]["field"]) == (422, "unit")
 
 
-def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(project: Project) -> None:
-    failed = project.headrace("run", "compared", "--wrong", "true", "--json")
+def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2", "prepared")
+    failed = fitted.headrace("run", "prepared", "--wrong", "true", "--json")
     assert failed.code == 1
     told = "two answers for row 2 of the sample differ: `predicted` is 7.0 in the sample, and "
     assert told in failed.task["deploy_endpoint"]["reason"]
-    assert project.headrace("models", "--json").json["models"] == []
-    deploy(project, "compared")
-    (found,) = project.headrace("endpoints", "--json").json["endpoints"]
-    assert found["variants"][0]["version"] == 1
+    assert len(fitted.headrace("models", "clean", "--json").json["models"]) == 1
+    clean, _ = fitted.headrace("endpoints", "--json").json["endpoints"]
+    assert clean["variants"][0]["version"] == 1
 
 
-def test_a_preparation_that_does_not_give_what_the_model_takes_is_told_before_it_is_served(project: Project) -> None:
-    failed = project.headrace("run", "unfit", "--json")
+def test_a_preparation_that_does_not_give_what_the_model_takes_is_told_before_it_is_served(fitted: Project) -> None:
+    failed = fitted.headrace("run", "unfit", "--json")
     assert failed.code == 1
     told = "the preparation doesn't give `x2`, which the model takes"
     assert told in failed.task["deploy_endpoint"]["reason"]
-    named = project.headrace("register", "latest", "sklearn", "--model", "clean", "--preparation", "clean")
+    named = fitted.headrace("register", "latest", "sklearn", "--model", "clean", "--preparation", "clean")
     assert (named.code, "its preparation doesn't give `x2`, which the model takes" in named.err) == (2, True), named
-    found = project.headrace("register", "latest", "sklearn", "--model", "clean", "--json").json
+    found = fitted.headrace("register", "latest", "sklearn", "--model", "clean", "--json").json
     assert found["preparation"] is None
     assert found["note"] == "its preparation doesn't give `x2`, which the model takes: it is left out"
-    assert project.headrace("promote", "clean").code == 0
+    assert fitted.headrace("promote", "clean").code == 0
 
 
 def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: Project) -> None:
@@ -477,10 +496,10 @@ def test_a_server_that_is_killed_has_logged_all_that_it_acknowledged_and_leaves_
     assert list(project.home.glob("models-*")) == []
 
 
-def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(project: Project) -> None:
-    deployed(project, "release", "prepared")
-    project.write("other.toml", '[serve]\nlog = "buffered"\n[endpoint.clean]\nlog = "off"\n')
-    with serving(project, "--config", "other.toml") as served:
+def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2", "prepared")
+    fitted.write("other.toml", '[serve]\nlog = "buffered"\n[endpoint.clean]\nlog = "off"\n')
+    with serving(fitted, "--config", "other.toml") as served:
         said = served.output.read_text()
         assert "endpoint `lines` has a buffered log: a loss of power loses about the last second of it" in said
         assert "endpoint `clean` logs no predictions" in said
@@ -490,8 +509,8 @@ def test_an_endpoint_logs_as_its_settings_say_and_a_killed_server_loses_nothing(
             wait_for(lambda: len(served.acknowledged) > 100)
             served.process.kill()
             served.process.wait()
-        check_logged(project, served)
-        check(set(served.acknowledged), in_segments(project.home / "predictions"))
+        check_logged(fitted, served)
+        check(set(served.acknowledged), in_segments(fitted.home / "predictions"))
 
 
 def test_a_server_that_is_told_to_end_answers_what_runs(project: Project) -> None:
@@ -519,9 +538,9 @@ def test_a_client_needs_a_token_and_a_revoked_one_is_refused_at_once(project: Pr
         assert served.post(body, **header)[0] == 401
 
 
-def test_a_server_describes_what_its_models_take_and_give(project: Project) -> None:
-    deployed(project, "release", "prepared")
-    with serving(project) as served, urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer:
+def test_a_server_describes_what_its_models_take_and_give(fitted: Project) -> None:
+    deployed(fitted, "release --slope 2", "prepared")
+    with serving(fitted) as served, urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer:
         paths = json.load(answer)["paths"]
         for endpoint, fields in (("lines", {"x"}), ("clean", {"x", "unit"})):
             operation = paths[f"/v1/endpoints/{endpoint}/predict"]["post"]
@@ -558,6 +577,7 @@ def test_a_client_that_asks_more_often_than_it_may_is_refused(project: Project) 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes keys, is not installed")
 def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
+    deployed(project, "release")
     for words, told in (
         (("--host", "0.0.0.0"), "other hosts could reach `0.0.0.0`"),
         (("--host", "0.0.0.0", "--tokens"), "other hosts could reach `0.0.0.0`"),
@@ -568,7 +588,6 @@ def test_other_hosts_are_answered_over_tls_only(project: Project) -> None:
     keys = project.root.parent / "keys"
     keys.mkdir()
     certificate, key = certified(keys)
-    deploy(project, "release")
     token = project.headrace("tokens", "make", "x").out.strip()
     words = ("--host", "0.0.0.0", "--tls-cert", str(certificate), "--tls-key", str(key), "--tokens", "--port", "0")
     output = project.root / "serve.log"

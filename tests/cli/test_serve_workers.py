@@ -22,7 +22,6 @@ from tests.serve.predictions.checker import check, in_segments
 
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
 pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
-pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
 
 SAMPLE = re.compile(r"^(headrace_\w+)\{(.*)\} ([-+.e0-9]+)$", re.MULTILINE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,47 @@ def judged(project: Shell) -> Shell:
     return project
 
 
+@pytest.fixture(scope="module")
+def ran_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shell = Shell(tmp_path_factory.mktemp("once"))
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", PIPELINES)
+    _run(shell, "flow")
+    return shell.folder
+
+
+@pytest.fixture(scope="module")
+def ran_twice(ran_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shell = Shell(shutil.copytree(ran_once, tmp_path_factory.mktemp("twice") / "project"))
+    _run(shell, "flow", "--floor", "0.9")
+    return shell.folder
+
+
+@pytest.fixture
+def once(ran_once: Path, tmp_path: Path) -> Shell:
+    """A copy of the project after a run."""
+    return Shell(shutil.copytree(ran_once, tmp_path / "project"))
+
+
+@pytest.fixture
+def twice(ran_twice: Path, tmp_path: Path) -> Shell:
+    """A copy of the project after two runs. The second takes its model from the first, and its report didn't pass."""
+    return Shell(shutil.copytree(ran_twice, tmp_path / "project"))
+
+
 def _run(project: Shell, *words: str) -> str:
     found: str = project("run", *words, "--json").json["run"]
     return found
 
 
-def test_the_card_tells_what_the_record_knows(judged: Shell) -> None:
-    run = _run(judged, "flow")
-    done = judged("card", run, "--json")
+def _runs(project: Shell) -> list[str]:
+    """The runs, oldest first."""
+    return [run["run"] for run in reversed(project("runs", "--json").json["runs"])]
+
+
+def test_the_card_tells_what_the_record_knows(once: Shell) -> None:
+    (run,) = _runs(once)
+    done = once("card", run, "--json")
     assert (done.code, done.err) == (0, "")
     card = done.json
     assert (card["task"], card["type"], card["codec"], card["passed"]) == ("fit", "pipelines.Model", "pickle", True)
@@ -124,7 +158,7 @@ def test_the_card_tells_what_the_record_knows(judged: Shell) -> None:
     assert "pipelines.fit" in card["code"]["parts"]
     assert any("pickle" in limit for limit in card["limits"])
 
-    text = judged("card", run).out
+    text = once("card", run).out
     for part in (
         "# Model card: fit of flow (✓ passed)",
         "`AUC >= 0.7`",
@@ -140,47 +174,45 @@ def test_the_card_tells_what_the_record_knows(judged: Shell) -> None:
         assert part in text, part
 
 
-def test_a_card_of_a_reused_model_names_the_run_that_made_it(judged: Shell) -> None:
-    first = _run(judged, "flow")
-    second = _run(judged, "flow", "--floor", "0.9")
-    card = judged("card", second, "--json").json
+def test_a_card_of_a_reused_model_names_the_run_that_made_it(twice: Shell) -> None:
+    first, second = _runs(twice)
+    card = twice("card", second, "--json").json
     assert card["run"] == second
     assert card["training"]["task"]["run"] == first
     assert {each["run"] for each in card["data"]} == {first}
     assert card["passed"] is False
-    text = judged("card", second).out
+    text = twice("card", second).out
     assert "✗ fails" in text
     assert "Task `ship`, which depends on the model, has the state `skipped`" in text
 
 
-def test_the_run_that_made_a_registered_model_is_kept_from_gc_and_its_card_says_the_same(judged: Shell) -> None:
-    first = _run(judged, "flow")
-    second = _run(judged, "flow", "--floor", "0.9")
-    judged("register", second, "fit", "--model", "churn")
-    before = judged("card", "model:churn:1", "--json").json
-    _run(judged, "plain")
-    assert judged("gc", "--keep-runs", "1").code == 0
-    after = judged("card", "model:churn:1", "--json").json
+def test_the_run_that_made_a_registered_model_is_kept_from_gc_and_its_card_says_the_same(twice: Shell) -> None:
+    first, second = _runs(twice)
+    twice("register", second, "fit", "--model", "churn")
+    before = twice("card", "model:churn:1", "--json").json
+    _run(twice, "plain")
+    assert twice("gc", "--keep-runs", "1").code == 0
+    after = twice("card", "model:churn:1", "--json").json
     assert (before["training"]["task"]["run"], before["training"]["attempts"]) == (first, 1)
     assert after == before
 
 
-def test_what_a_forgotten_run_took_is_not_known_any_more(judged: Shell) -> None:
-    first = _run(judged, "flow")
-    _run(judged, "flow", "--floor", "0.8")
-    assert judged("gc", "--keep-runs", "1").code == 0
-    _run(judged, "flow", "--floor", "0.9")  # it has the results from the second run, which had them from the first
-    card = judged("card", "latest", "--json").json
+def test_what_a_forgotten_run_took_is_not_known_any_more(once: Shell) -> None:
+    (first,) = _runs(once)
+    _run(once, "flow", "--floor", "0.8")
+    assert once("gc", "--keep-runs", "1").code == 0
+    _run(once, "flow", "--floor", "0.9")  # it has the results from the second run, which had them from the first
+    card = once("card", "latest", "--json").json
     training = card["training"]
     assert (training["task"]["run"], training["task"]["arguments"]) == (first, {"depth": "3", "seed": "7"})
     assert {training[each] for each in ("at", "attempts", "load_s", "save_s", "peak_gib")} == {None}
     assert {card[each] for each in ("seconds", "cpu_s", "usd")} == {None}
-    text = judged("card", "latest").out
+    text = once("card", "latest").out
     assert f"The time and cost of `raw`, `check`, `fit` are unknown, since run `{first}` is forgotten" in text
     assert "| took | not known any more |" in text
     assert "| 0 s |" not in text
-    assert f"from run `{first}`, and what it printed there is no longer known" in judged("logs", "latest", "fit").err
-    assert [step["origin"] for step in judged("lineage", "latest", "fit", "--json").json["made"]] == [first]
+    assert f"from run `{first}`, and what it printed there is no longer known" in once("logs", "latest", "fit").err
+    assert [step["origin"] for step in once("lineage", "latest", "fit", "--json").json["made"]] == [first]
 
 
 def test_what_a_run_took_before_it_had_new_code_is_known_and_counted(project: Shell) -> None:
@@ -224,12 +256,12 @@ def flow() -> None:
     assert "no differences" in project("replay", done["run"]).out
 
 
-def test_there_is_no_card_of_a_table(judged: Shell) -> None:
-    run = _run(judged, "flow")
-    wrong = judged("card", "latest", "check.table")
+def test_there_is_no_card_of_a_table(once: Shell) -> None:
+    (run,) = _runs(once)
+    wrong = once("card", "latest", "check.table")
     assert (wrong.code, wrong.out) == (2, "")
     assert f"`check.table` of run `{run}` is a table, so it has no model card" in wrong.err
-    assert judged("card", "latest", "raw").code == 2
+    assert once("card", "latest", "raw").code == 2
 
 
 MAPPED = """
@@ -261,24 +293,23 @@ def test_what_a_map_took_is_what_its_elements_took_where_they_ran(project: Shell
     assert [after[each] for each in ("run", "seconds", "cpu_s")] == [first, before["seconds"], before["cpu_s"]]
 
 
-def test_what_changed_in_the_code_since_the_run_before_is_named(judged: Shell) -> None:
-    first = _run(judged, "flow")
-    judged.write("pipelines.py", PIPELINES.replace("depth / table.num_rows", "depth / table.num_rows / 2"))
-    code = judged("card", _run(judged, "flow"), "--json").json["code"]
+def test_what_changed_in_the_code_since_the_run_before_is_named(once: Shell) -> None:
+    (first,) = _runs(once)
+    once.write("pipelines.py", PIPELINES.replace("depth / table.num_rows", "depth / table.num_rows / 2"))
+    code = once("card", _run(once, "flow"), "--json").json["code"]
     assert (code["against"], code["changed"]) == (first, ["pipelines.fit"])
 
 
-def test_the_page_stands_alone_and_markdown_goes_by_the_suffix(judged: Shell) -> None:
-    _run(judged, "flow")
+def test_the_page_stands_alone_and_markdown_goes_by_the_suffix(once: Shell) -> None:
     for name in ("card.html", "card.md"):
-        done = judged("card", "latest", "--to", name)
+        done = once("card", "latest", "--to", name)
         assert (done.code, done.out) == (0, f"{name}\n")
-    page = (judged.folder / "card.html").read_text()
+    page = (once.folder / "card.html").read_text()
     assert page.startswith("<!doctype html>")
     assert "recall of &lt;b&gt;" in page
     assert "<script" not in page
     assert page.count("<h1") == 1
-    assert (judged.folder / "card.md").read_text().startswith("# Model card: fit of flow")
+    assert (once.folder / "card.md").read_text().startswith("# Model card: fit of flow")
 
 
 def test_what_no_training_gave_has_a_card_only_by_its_name(judged: Shell) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -43,13 +44,36 @@ def flow(depth: int = 3) -> None:
 """
 
 
+def _after(folder: Path, code: str, *runs: str) -> Path:
+    """Make a project whose pipelines have run, and return its folder."""
+    shell = Shell(folder)
+    shell.write("headrace.toml", "")
+    shell.write("pipelines.py", code)
+    for words in runs:
+        assert shell("run", *words.split()).code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _after(tmp_path_factory.mktemp("two"), PIPELINES, "flow --depth 3", "flow --depth 2")
+
+
 @pytest.fixture
-def registry(project: Shell) -> Shell:
-    """A project with two runs, of depth 3 and 2, the newest first."""
-    project.write("pipelines.py", PIPELINES)
-    for depth in ("3", "2"):
-        assert project("run", "flow", "--depth", depth).code == 0
-    return project
+def registry(two_runs: Path, tmp_path: Path) -> Shell:
+    """A copy of a project with two runs, of depth 3 and 2, the newest first."""
+    return Shell(shutil.copytree(two_runs, tmp_path / "project"))
+
+
+@pytest.fixture(scope="module")
+def all_kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _after(tmp_path_factory.mktemp("kinds"), KINDS, "flow")
+
+
+@pytest.fixture
+def kinds(all_kinds: Path, tmp_path: Path) -> Shell:
+    """A copy of a project with a run that gave artifacts of many kinds."""
+    return Shell(shutil.copytree(all_kinds, tmp_path / "project"))
 
 
 def _runs(project: Shell) -> list[str]:
@@ -510,9 +534,7 @@ def datasets() -> None:
 """
 
 
-def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell) -> None:
-    project.write("pipelines.py", KINDS)
-    assert project("run", "flow").code == 0
+def test_what_is_no_model_is_registered_as_one_only_with_a_reason(kinds: Shell) -> None:
     for task, what in (
         ("table", "a table"),
         ("frame", "a table"),
@@ -523,19 +545,19 @@ def test_what_is_no_model_is_registered_as_one_only_with_a_reason(project: Shell
         ("halves", "a `Halves` of a table and more"),
         ("fitted.trials", "a table"),
     ):
-        refused = project("register", "latest", task, "--model", "m")
+        refused = kinds("register", "latest", task, "--model", "m")
         assert (refused.code, refused.out) == (2, ""), task
         assert f"is {what}, so it can't be registered as a model" in refused.err
         assert '`--force --why "..."`' in refused.err
-    assert project("models").out == ""
+    assert kinds("models").out == ""
     for number, task in enumerate(("encoded", "line"), start=1):  # a model may be bytes, and its fields numbers
-        assert project("register", "latest", task, "--model", "own").out == f"model:own:{number}\n"
-    assert project("register", "latest", "report", "--dataset", "d").code == 2
-    assert project("register", "latest", "table", "--dataset", "d").out == "dataset:d:1\n"
-    assert project("register", "dataset:d:1", "--model", "m").code == 2
-    forced = project("register", "latest", "table", "--model", "m", "--note", "k-NN", "--force", "--why", "its rows")
+        assert kinds("register", "latest", task, "--model", "own").out == f"model:own:{number}\n"
+    assert kinds("register", "latest", "report", "--dataset", "d").code == 2
+    assert kinds("register", "latest", "table", "--dataset", "d").out == "dataset:d:1\n"
+    assert kinds("register", "dataset:d:1", "--model", "m").code == 2
+    forced = kinds("register", "latest", "table", "--model", "m", "--note", "k-NN", "--force", "--why", "its rows")
     assert (forced.code, forced.out) == (0, "model:m:1\n")
-    assert project("models", "m", "--json").json["models"][0]["note"] == "k-NN; a table as a model: its rows"
+    assert kinds("models", "m", "--json").json["models"][0]["note"] == "k-NN; a table as a model: its rows"
 
 
 MEASURED = """
@@ -618,23 +640,20 @@ def test_what_judges_a_model_is_registered_as_none_in_either_way(project: Shell)
         assert project("register", run, task, "--model", "m").out == f"model:m:{number}\n"
 
 
-def test_of_several_outputs_a_digest_names_the_model_too(project: Shell) -> None:
-    project.write("pipelines.py", KINDS)
-    assert project("run", "flow").code == 0
-    assert project("register", "latest", "fitted", "--model", "m").out == "model:m:1\n"
-    with Views(project.folder / ".headrace/ledger.db") as views:
+def test_of_several_outputs_a_digest_names_the_model_too(kinds: Shell) -> None:
+    assert kinds("register", "latest", "fitted", "--model", "m").out == "model:m:1\n"
+    with Views(kinds.folder / ".headrace/ledger.db") as views:
         digest = find(views, "latest", "fitted").digest
-    assert project("register", digest, "--model", "m").out == "model:m:1\n"
+    assert kinds("register", digest, "--model", "m").out == "model:m:1\n"
 
 
 @pytest.mark.parametrize(
     ("pipeline", "what"),
     [("models", "`model` is a table"), ("texts", "`model` is a text"), ("datasets", "`dataset` is a report")],
 )
-def test_a_pipeline_registers_nothing_as_what_it_is_not(project: Shell, pipeline: str, what: str) -> None:
-    project.write("pipelines.py", KINDS)
-    done = project("run", pipeline, "--json")
+def test_a_pipeline_registers_nothing_as_what_it_is_not(kinds: Shell, pipeline: str, what: str) -> None:
+    done = kinds("run", pipeline, "--json")
     assert done.code == 1
     reason = next(task["reason"] for task in done.json["tasks"] if task["name"].startswith("register"))
     assert what in reason
-    assert project("models").out == project("datasets").out == ""
+    assert kinds("models").out == kinds("datasets").out == ""

@@ -139,9 +139,9 @@ def test_the_answers_stand_beside_the_rows(command: Shell, registry: Shell) -> N
     assert (command.folder / "rows-predicted.parquet").exists()
 
 
-def test_json_has_what_was_done_and_the_digest_of_the_file(command: Shell) -> None:
-    done = command("predict", "trees", "--rows", "rows.parquet", "--to", "trees.csv", "--into", "late", "--json").json
-    file = command.folder / "trees.csv"
+def test_json_has_what_was_done_and_the_digest_of_the_file(registry: Shell) -> None:
+    done = registry("predict", "trees", "--rows", "rows.parquet", "--to", "trees.csv", "--into", "late", "--json").json
+    file = registry.folder / "trees.csv"
     assert done == {
         "model": "trees",
         "version": 1,
@@ -179,12 +179,12 @@ def test_rows_of_every_form_get_the_same_answers(registry: Shell, suffix: str) -
     assert found["predicted_True"].equals(best["predicted_True"])
 
 
-def test_the_preparation_that_belongs_to_the_version_prepares_the_rows(command: Shell) -> None:
+def test_the_preparation_that_belongs_to_the_version_prepares_the_rows(registry: Shell) -> None:
     gap = ROWS.set_column(2, "a", pa.array([2.5, None, 0.1])).set_column(3, "n", pa.array([1, 2, 8]))
-    parquet.write_table(gap, command.folder / "gap.parquet")
-    done = command("predict", "prepared", "--rows", "gap.parquet", "--to", "filled.parquet")
+    parquet.write_table(gap, registry.folder / "gap.parquet")
+    done = registry("predict", "prepared", "--rows", "gap.parquet", "--to", "filled.parquet")
     assert "1 of 3 rows have no answer: the preparation refuses them" in done.err
-    found = written(command, done)
+    found = written(registry, done)
     assert found.select(ROWS.column_names).equals(gap)
     assert found["predicted"].is_null().to_pylist() == [False, False, True]
 
@@ -380,11 +380,11 @@ def test_what_is_wrong_with_the_command_is_told(registry: Shell) -> None:
     assert listed.count("`.jsonl`") == 1
 
 
-def test_rows_that_are_no_file_are_told(command: Shell) -> None:
-    absent = command("predict", "plain", "--rows", "absent.csv")
+def test_rows_that_are_no_file_are_told(registry: Shell) -> None:
+    absent = registry("predict", "plain", "--rows", "absent.csv")
     assert (absent.code, "there is no file `absent.csv`" in absent.err) == (2, True)
-    (command.folder / "folder.csv").mkdir()
-    folder = command("predict", "plain", "--rows", "folder.csv")
+    (registry.folder / "folder.csv").mkdir()
+    folder = registry("predict", "plain", "--rows", "folder.csv")
     assert (folder.code, "`folder.csv` is a folder" in folder.err) == (2, True)
 
 
@@ -393,8 +393,8 @@ def test_a_model_in_a_form_that_runs_code_is_refused(registry: Shell) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_and_leaves_nothing(command: Shell) -> None:
-    done = command("predict", "plain", "--rows", "rows.parquet", "--to", "/dev/full")
+def test_a_full_disk_is_told_and_leaves_nothing(registry: Shell) -> None:
+    done = registry("predict", "plain", "--rows", "rows.parquet", "--to", "/dev/full")
     assert done.code == 2
     assert "can't write `/dev/full`: No space left on device" in done.err
 

@@ -22,15 +22,14 @@ from tests.wheels import only, wheel
 
 pytestmark = pytest.mark.skipif(not works(private=True), reason="bubblewrap can't make a namespace here: install it")
 pytest.importorskip("uvicorn", reason="uvicorn, which `headrace serve` needs, is not installed")
-pytest.importorskip("sklearn", reason="scikit-learn, whose models are served here, is not installed")
+pytest.importorskip("sklearn", reason="scikit-learn, of which a model is served here, is not installed")
 
-PIPELINES = """
+DATA = """
 import pyarrow as pa
-from sklearn.linear_model import LinearRegression
 
 import headrace as hr
 from features import to_features
-from headrace.stages import deploy, train
+from headrace.stages import deploy
 
 
 @hr.stage(kind="ingest")
@@ -41,6 +40,42 @@ def planes() -> pa.Table:
 @hr.stage(kind="ingest")
 def flights() -> pa.Table:
     return pa.table({"tailnum": ["N1", "N2", "N3", "N1"], "hour": [1, 2, 3, 4]})
+"""
+PIPELINES = f"""{DATA}
+from answers import late
+
+
+@hr.stage(kind="train")
+def fit() -> dict:
+    return {{"per_hour": 2.0}}
+
+
+@hr.pipeline
+def release() -> None:
+    known = planes()
+    deploy.endpoint(
+        fit(), "delays", prepare=to_features, predict=late, given={{"planes": known}}, signature=flights()
+    )
+
+
+@hr.pipeline
+def compared() -> None:
+    rows = flights()
+    deploy.endpoint(
+        fit(), "delays", prepare=to_features, predict=late, given={{"planes": planes()}}, signature=rows, sample=rows
+    )
+"""
+ANSWERS = """
+import pyarrow as pa
+import pyarrow.compute as pc
+
+
+def late(model: dict, rows: pa.Table) -> pa.Table:
+    return pa.table({"predicted": pc.add(rows["seats"], pc.multiply(rows["hour"], model["per_hour"]))})
+"""
+FITTED = f"""{DATA}
+from headrace.stages import train
+from sklearn.linear_model import LinearRegression
 
 
 @hr.stage(kind="prepare")
@@ -50,19 +85,10 @@ def features(flights: pa.Table, planes: pa.Table) -> pa.Table:
 
 
 @hr.pipeline
-def release(canary: float | None = None) -> None:
-    known = planes()
-    fitted = train.sklearn(LinearRegression(), features(flights(), known), target="late")
-    deploy.endpoint(
-        fitted, "delays", prepare=to_features, given={"planes": known}, signature=flights(), canary=canary
-    )
-
-
-@hr.pipeline
-def compared() -> None:
+def release() -> None:
     known, rows = planes(), flights()
     fitted = train.sklearn(LinearRegression(), features(rows, known), target="late")
-    deploy.endpoint(fitted, "delays", prepare=to_features, given={"planes": known}, signature=rows, sample=rows)
+    deploy.endpoint(fitted, "delays", prepare=to_features, given={{"planes": known}}, signature=rows, sample=rows)
 """
 FEATURES = """
 import pyarrow as pa
@@ -82,6 +108,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
         project.environment["HEADRACE_CACHE"] = str(tmp_path / "cache")
         project.write("pipelines.py", PIPELINES)
+        project.write("answers.py", ANSWERS)
         project.write("features.py", FEATURES)
         yield project
 
@@ -117,6 +144,7 @@ def test_a_function_that_prepares_a_row_by_other_rows_is_told_before_it_is_serve
 
 
 def test_clients_send_their_own_rows_and_the_function_makes_those_of_the_model(project: Project) -> None:
+    project.write("pipelines.py", FITTED)
     deployed(project, "release")
     with serving(project) as served:
         assert predicted(served, ROW, {"tailnum": "N3", "hour": 1}) == pytest.approx([160.0, 302.0])

@@ -252,7 +252,9 @@ class Planner:
                 outputs, are = ("outputs", "they are") if len(unknown) > 1 else ("output", "it is")
                 why = f"depends on the {outputs} of {waits}: "
                 why += (
-                    f"runs if {are} the same as in the latest runs" if why_lost else "the latest runs don't decide it"
+                    f"runs if {are} the same as in the latest runs, and may be reused if {are} not"
+                    if why_lost
+                    else "the latest runs don't decide it"
                 )
         if why is None:
             give = "give what they" if len(unknown) > 1 else "gives what it"

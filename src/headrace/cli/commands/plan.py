@@ -50,8 +50,8 @@ def command(
     longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,
     to import). For the lower end, this time is taken only from runs whose tasks would all surely run again now; if
     there is no such run, nothing is added. The range is then widened for chance: by two fifths at the lower end, by a
-    fifth at the upper end. If a task has never run, no range is printed, and the total cost is printed without that of
-    this task.
+    fifth at the upper end. If a task ran in none of the last ten runs (where it was reused, say), its time isn't known:
+    no range is printed, and the total cost is printed without that of this task.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -126,8 +126,9 @@ class Card(Struct, frozen=True, kw_only=True):
     `data` are the tasks before the training that the model depends on, in order, and `checks` are their reports.
     `results` are the reports on the model, and `numbers` are other numbers from its training and the tasks after it.
     `approvals` are the decisions about tasks that use the model, and about tasks that registered it in other runs.
-    `get` are ways to get the model. `signature` says what the model takes and gives, if that is recorded. The total
-    time and cost are None if a run that did some of the work is forgotten.
+    `get` are ways to get the model. `signature` says what the model takes and gives, if that is recorded. If rows are
+    prepared for the version before the model takes them, `is_prepared` is true, and `sent` says which rows clients
+    send, if that is recorded. The total time and cost are None if a run that did some of the work is forgotten.
     """
 
     title: str
@@ -152,6 +153,8 @@ class Card(Struct, frozen=True, kw_only=True):
     limits: tuple[str, ...]
     get: tuple[str, ...]
     signature: Signature | None = None
+    is_prepared: bool = False
+    sent: Signature | None = None
     approvals: tuple[Agreed, ...] = ()
 
     @property

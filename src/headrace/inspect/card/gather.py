@@ -23,7 +23,7 @@ from headrace.inspect.views import VersionView, Views, judged
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.spec.artifact import Ref
-from headrace.spec.bundle import name_of_preparation
+from headrace.spec.bundle import name_of_preparation, own_code_in
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
 from headrace.spec.intent import TABLES, unlike
@@ -107,6 +107,8 @@ class CardMaker:
                 f"`{chosen.words}` of run `{run.view.run}` is {what}, so it has no model card",
                 hint="name a task that made a model; without a task, the card is about the run's last model",
             )
+        preparation = None if version is None else version.preparation
+        own = own_code_in(preparation)
         whole = (*data, training.task, *(self._made(run, name) for name in below))
         title = registered[0].name if registered else chosen.task
         return Card(
@@ -138,6 +140,8 @@ class CardMaker:
             ),
             get=tuple(_ways(chosen, run, registered)),
             signature=signature_in((version and version.out.signature) or chosen.ref.signature),
+            is_prepared=preparation is not None,
+            sent=None if own is None else own.signature,
             approvals=tuple(self._agreed(run, below, registered)),
         )
 

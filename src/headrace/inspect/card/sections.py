@@ -95,29 +95,35 @@ def _model(card: Card) -> Report:
         about="Made from the record of the run alone: nothing here was written by hand.",
         passed=card.passed,
         verdicts=verdicts,
-        grids=(_pairs("The model", pairs), *_signature(card.signature)),
+        grids=(_pairs("The model", pairs), *_signature(card)),
         limits=(*card.limits, *_limits(card.results)),
     )
 
 
-def _signature(signature: Signature | None) -> Iterator[Grid]:
-    """Yield tables of what the model takes and gives, if that is recorded."""
-    if signature is None:
-        return
+def _signature(card: Card) -> Iterator[Grid]:
+    """Yield tables of what clients send, and of what the model takes and gives, as far as that is recorded."""
+    if card.sent is not None:
+        yield _columns("What clients send for each row", card.sent)
+    if card.signature is not None:
+        yield _columns("What it takes from its preparation" if card.is_prepared else "What it takes", card.signature)
+        if gives := card.signature.gives[:MOST_ROWS]:
+            rows = tuple((f"`{each.name}`", f"`{each.type}`") for each in gives)
+            yield Grid(title="What it gives for each row", columns=("column", "type"), rows=rows)
+
+
+def _columns(title: str, signature: Signature) -> Grid:
+    """Return a table of the columns that a signature takes, with its example."""
     takes = signature.takes[:MOST_ROWS]
     notes = [f"{len(signature.takes):,} columns in all."] if len(signature.takes) > MOST_ROWS else []
     if signature.example:
         row = msgspec.json.encode(signature.example).decode()
         notes.append(f"A row that is made up, as an example: {cut(row, MOST_LETTERS)}")
-    yield Grid(
-        title="What it takes",
+    return Grid(
+        title=title,
         columns=("column", "type", "categories"),
         rows=tuple((f"`{each.name}`", f"`{each.type}`", _some(each.categories)) for each in takes),
         note=" ".join(notes),
     )
-    if signature.gives:
-        rows = tuple((f"`{each.name}`", f"`{each.type}`") for each in signature.gives[:MOST_ROWS])
-        yield Grid(title="What it gives for each row", columns=("column", "type"), rows=rows)
 
 
 def _some(categories: tuple[str, ...] | None) -> str:

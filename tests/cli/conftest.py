@@ -6,12 +6,13 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,33 @@ class Shell:
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(textwrap.dedent(text))
+
+
+@dataclass
+class Beginnings:
+    """Runs commands in projects. Where it ran the same commands on the same files before, it copies what they left."""
+
+    folders: pytest.TempPathFactory
+    made: dict[tuple[object, ...], Path] = field(default_factory=dict)
+
+    def __call__(self, project: Path, *commands: str) -> None:
+        """Run each of these commands in a project that has no state yet. Each must succeed, or wait."""
+        files = sorted(each for each in project.rglob("*") if each.is_file())
+        kept = (commands, *((each.relative_to(project), each.read_bytes()) for each in files))
+        if kept not in self.made:
+            shell = Shell(self.folders.mktemp("begun"))
+            shutil.copytree(project, shell.folder, symlinks=True, dirs_exist_ok=True)
+            for words in commands:
+                done = shell(*words.split())
+                assert done.code in (0, 6), f"{words}: {done.out}{done.err}"  # a run that waits ends with 6
+            self.made[kept] = shell.folder
+        shutil.copytree(self.made[kept], project, symlinks=True, dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Beginnings:
+    """What tests of one file may begin with, so that what several begin with is run once."""
+    return Beginnings(tmp_path_factory)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from headrace.ledger.ledger import Ledger
 from headrace.ledger.views.tracking import TrackingViews
 from headrace.operate import approval, session
 from headrace.project.state import open_ledger, views
+from tests.cli.conftest import Beginnings
 from tests.cli.people import team
 from tests.ledger.samples import edit, rows
 from tests.projects import Done, Project, check_error, finish, lent, wait_for
@@ -113,6 +114,16 @@ def waits(project: Project, *words: str) -> str:
     return run
 
 
+@pytest.fixture
+def waiting(project: Project, begun: Beginnings) -> str:
+    """Return the id of a run of `flow` in the project, which waits."""
+    begun(project.root, "run flow")
+    shown = project.headrace("show", "--json").json
+    assert shown["state"] == "waiting"
+    run: str = shown["run"]
+    return run
+
+
 def states(done: Done) -> dict[str, str]:
     return {name: task["state"] for name, task in done.task.items()}
 
@@ -148,12 +159,11 @@ def test_a_plan_says_who_must_approve(project: Project) -> None:
     assert reasons["publish"].endswith("; waits for approval by risk-team first")
 
 
-def test_time_costs_a_run_nothing_while_it_waits(project: Project) -> None:
-    run = waits(project, "flow")
-    before = project.headrace("show", run, "--json").json
+def test_time_costs_a_run_nothing_while_it_waits(project: Project, waiting: str) -> None:
+    before = project.headrace("show", waiting, "--json").json
     with closing(Ledger(project.home / "ledger.db")) as ledger:  # as if it had begun an hour ago
         edit(ledger, "update runs set created = created - 3600")
-    after = project.headrace("show", run, "--json").json
+    after = project.headrace("show", waiting, "--json").json
     assert (after["seconds"], after["usd"], after["state"]) == (before["seconds"], before["usd"], "waiting")
     project.check_no_process_is_left()
 
@@ -166,26 +176,24 @@ def test_a_resume_never_takes_away_time_that_was_counted(project: Project) -> No
         assert project.headrace("reject", each, "--why", "no", "--json").json["seconds"] >= before
 
 
-def test_an_approval_goes_on_with_the_run_and_is_told_with_its_reason(project: Project) -> None:
-    run = waits(project, "flow")
-    done = project.headrace("approve", run, "publish", "--why", "AUC 0.91 is fine", "--json")
+def test_an_approval_goes_on_with_the_run_and_is_told_with_its_reason(project: Project, waiting: str) -> None:
+    done = project.headrace("approve", waiting, "publish", "--why", "AUC 0.91 is fine", "--json")
     assert (done.code, done.json["state"]) == (0, "succeeded"), done.out + done.err
     assert states(done) == {"fit": "succeeded", "publish": "succeeded", "tell": "succeeded"}
     assert "; approved by " in done.task["publish"]["reason"]
     assert done.task["publish"]["reason"].endswith(": AUC 0.91 is fine")
-    assert project.headrace("replay", run).code == 0
-    assert waits(project, "flow") != run, "the next run is asked about again"
+    assert project.headrace("replay", waiting).code == 0
+    assert waits(project, "flow") != waiting, "the next run is asked about again"
 
 
-def test_a_rejection_refuses_the_run_and_a_resume_asks_again(project: Project) -> None:
-    run = waits(project, "flow")
-    done = project.headrace("reject", run, "--why", "not on a Friday", "--json")
+def test_a_rejection_refuses_the_run_and_a_resume_asks_again(project: Project, waiting: str) -> None:
+    done = project.headrace("reject", waiting, "--why", "not on a Friday", "--json")
     assert (done.code, done.json["state"]) == (4, "refused")
     assert "not on a Friday" in done.json["why"]
     assert states(done) == {"fit": "succeeded", "publish": "skipped", "tell": "skipped"}
-    assert project.headrace("resume", run).code == 6
-    assert project.headrace("approve", run, "--why", "it is Monday").code == 0
-    assert project.headrace("replay", run).code == 0
+    assert project.headrace("resume", waiting).code == 6
+    assert project.headrace("approve", waiting, "--why", "it is Monday").code == 0
+    assert project.headrace("replay", waiting).code == 0
 
 
 def test_a_body_that_waits_for_the_value_of_such_a_task_waits_too(project: Project) -> None:
@@ -202,13 +210,12 @@ def test_a_ready_made_stage_waits_by_an_option_and_registers_nothing_before(proj
     assert [each["version"] for each in project.headrace("models", "--json").json["models"]] == [1]
 
 
-def test_a_decision_may_be_recorded_for_the_next_driver(project: Project) -> None:
-    run = waits(project, "flow")
-    done = project.headrace("approve", run, "--why", "fine", "--later")
+def test_a_decision_may_be_recorded_for_the_next_driver(project: Project, waiting: str) -> None:
+    done = project.headrace("approve", waiting, "--why", "fine", "--later")
     assert done.code == 0
-    assert f"`headrace resume {run}` goes on" in done.err
-    assert f": fine; `headrace resume {run}` obeys that" in project.headrace("show", run).out
-    assert project.headrace("resume", run).code == 0
+    assert f"`headrace resume {waiting}` goes on" in done.err
+    assert f": fine; `headrace resume {waiting}` obeys that" in project.headrace("show", waiting).out
+    assert project.headrace("resume", waiting).code == 0
 
 
 def test_a_living_driver_is_told(project: Project) -> None:
@@ -223,13 +230,12 @@ def test_a_living_driver_is_told(project: Project) -> None:
 
 @pytest.mark.parametrize("is_held", [False, True], ids=["its lease is free", "its driver has the lease still"])
 def test_a_decision_about_a_run_that_has_just_ended_has_no_effect_then_nor_later(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_held: bool
+    project: Project, waiting: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_held: bool
 ) -> None:
-    run = waits(project, "flow")
 
     def after_the_end(project_: Any) -> Any:
         """Open the ledger to store the decision. The run has ended since the command looked at it."""
-        assert project.headrace("cancel", run).code == 0
+        assert project.headrace("cancel", waiting).code == 0
         return open_ledger(project_)
 
     def closing(*_: object, **__: object) -> None:
@@ -246,15 +252,15 @@ def test_a_decision_about_a_run_that_has_just_ended_has_no_effect_then_nor_later
     if is_held:
         monkeypatch.setattr(session, "go_on", closing)
     monkeypatch.chdir(project.root)
-    assert shell.run(["approve", run, "--why", "fine"]) == 3
+    assert shell.run(["approve", waiting, "--why", "fine"]) == 3
     opened.pop().close()  # the end of a command's process would
     told = capsys.readouterr().err
-    assert f"no task of run {run} is approved by this" in told
+    assert f"no task of run {waiting} is approved by this" in told
     assert "its driver was told" not in told
-    resumed = project.headrace("resume", run)
+    resumed = project.headrace("resume", waiting)
     assert resumed.code == 6, resumed.err
     assert "has no effect: it was meant for a run that was ending" in resumed.err
-    assert states(project.headrace("show", run, "--json"))["publish"] == "waiting"
+    assert states(project.headrace("show", waiting, "--json"))["publish"] == "waiting"
 
 
 def test_people_are_told_that_a_run_waits(project: Project) -> None:
@@ -330,13 +336,13 @@ def test_whoever_started_a_run_cannot_approve_it(project: Project) -> None:
         (["approve", "latest"], "missing option '--why'"),
     ],
 )
+@pytest.mark.usefixtures("waiting")
 def test_a_decision_about_nothing_is_refused(project: Project, words: list[str], why: str) -> None:
-    waits(project, "flow")
     check_error(project.headrace(*words), 2, why)
 
 
-def test_a_run_that_has_ended_waits_for_nobody(project: Project) -> None:
-    project.headrace("reject", waits(project, "flow"), "--why", "no")
+def test_a_run_that_has_ended_waits_for_nobody(project: Project, waiting: str) -> None:
+    project.headrace("reject", waiting, "--why", "no")
     check_error(project.headrace("approve", "latest", "--why", "yes"), 2, "has ended already (refused)")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.project import project as projects
 from headrace.project.state import views
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Beginnings, Shell
 
 PIPELINES = """
 import headrace as hr
@@ -75,23 +75,23 @@ def states(done: object) -> dict[str, str]:
     return {task["name"]: task["state"] for task in done.json["tasks"]}  # type: ignore[attr-defined]
 
 
-def test_rows_that_break_a_rule_are_put_aside_and_close_the_gate(flights: Shell) -> None:
-    assert states(flights("run", "checked", "--late", "3", "--json"))["count"] == "skipped"
+def test_rows_that_break_a_rule_are_put_aside_and_close_the_gate_and_are_seen_where_the_run_is_shown(
+    flights: Shell,
+) -> None:
+    done = flights("run", "checked", "--late", "3")
+    assert states(flights("show", "latest", "--json"))["count"] == "skipped"
     assert flights("get", "latest", "check.quarantine", "--to", "bad.arrow").code == 0
-
-
-def test_what_was_put_aside_is_seen_where_the_run_is_shown(flights: Shell) -> None:
-    flights("run", "checked", "--late", "3")
     shown = flights("show", "latest").out
     for number in ("contract/quarantined", "contract/rows", "contract/broken_rules"):
         assert number in shown, shown
+    told = "contract `flights`: 3 of 100 rows (3%) are in quarantine, by `delay: range` (3)"
     logged = flights("logs", "latest", "check")
-    assert "contract `flights`: 3 of 100 rows (3%) are in quarantine, by `delay: range` (3)" in logged.out + logged.err
+    assert told in logged.out + logged.err
+    assert f"warning: `check`: {told}" in done.err
+    assert "warning" not in flights("run", "checked", "--late", "0").err
 
 
-def test_rules_that_only_warn_and_rows_put_aside_are_told_where_the_run_ends_and_where_it_is_shown(
-    flights: Shell,
-) -> None:
+def test_rules_that_only_warn_are_told_where_the_run_ends_and_where_it_is_shown(flights: Shell) -> None:
     warning = f"{PIPELINES}{TRAINED}".replace("ingest.Column(max=100)", 'ingest.Column(max=100, otherwise="warn")')
     flights.write("pipelines.py", warning)
     told = "contract `flights`: 1 rule broken (warn): `delay: range`: 3 of 100 rows (3%) are not 100 or less"
@@ -99,10 +99,6 @@ def test_rules_that_only_warn_and_rows_put_aside_are_told_where_the_run_ends_and
         assert f"warning: `check`: {told}" in flights("run", "trained", "--late", late).err
         assert f"`check` warns: {told}" in flights("show", "latest").out
     assert f"warning: {told}" in flights("logs", flights("runs", "--json").json["runs"][1]["run"], "check").out
-    flights.write("pipelines.py", PIPELINES)
-    aside = "warning: `check`: contract `flights`: 3 of 100 rows (3%) are in quarantine, by `delay: range` (3)"
-    assert aside in flights("run", "checked", "--late", "3").err
-    assert "warning" not in flights("run", "checked", "--late", "0").err
 
 
 def test_a_model_card_names_the_contract_that_the_data_broke(flights: Shell) -> None:
@@ -116,9 +112,10 @@ def test_a_model_card_names_the_contract_that_the_data_broke(flights: Shell) -> 
 
 
 def test_a_clean_table_goes_on_and_is_remembered_and_what_stops_keeps_its_report(
-    flights: Shell, monkeypatch: pytest.MonkeyPatch
+    flights: Shell, begun: Beginnings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = {each["name"]: each for each in flights("run", "checked", "--json").json["tasks"]}
+    begun(flights.folder, "run checked")
+    task = {each["name"]: each for each in flights("show", "latest", "--json").json["tasks"]}
     assert task["count"]["state"] == "succeeded"
     # nothing was copied: what goes on is the artifact that was given
     assert task["flights"]["outputs"][0]["digest"] in [each["digest"] for each in task["check"]["outputs"]]
@@ -134,8 +131,8 @@ def test_a_clean_table_goes_on_and_is_remembered_and_what_stops_keeps_its_report
     assert "fails: rows beside earlier versions (stop)" in (texts[0].out.inline or b"").decode()
 
 
-def test_a_contract_is_drafted_from_a_run_or_a_file_and_holds_at_once(flights: Shell) -> None:
-    assert flights("run", "checked").code == 0
+def test_a_contract_is_drafted_from_a_run_or_a_file_and_holds_at_once(flights: Shell, begun: Beginnings) -> None:
+    begun(flights.folder, "run checked")
     done = flights("contract", "draft", "latest", "flights", "--to", "flights.toml")
     assert (done.code, done.out) == (0, "flights.toml\n")
     assert flights("run", "drafted").code == 0
@@ -166,8 +163,8 @@ def test_what_is_no_table_is_told_in_one_error(flights: Shell, words: list[str],
     assert not list(Path(flights.folder).glob("*.toml"))[1:]
 
 
-def test_of_several_outputs_a_draft_names_those_that_are_tables(flights: Shell) -> None:
-    flights("run", "checked")
+def test_of_several_outputs_a_draft_names_those_that_are_tables(flights: Shell, begun: Beginnings) -> None:
+    begun(flights.folder, "run checked")
     done = flights("contract", "draft", "latest", "check")
     assert (done.code, "is a `Checked`, not a table" in done.err) == (2, True)
     assert "hint: name a part of it that is a table: `TASK.table`, `TASK.quarantine`" in done.err

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Beginnings, Shell
 from tests.projects import PATIENCE_S
 
 PIPELINES = """
@@ -19,10 +19,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow as pa
-
 import headrace as hr
-from headrace.codec.joined import Joined
 
 
 def source() -> Path:
@@ -97,31 +94,6 @@ def kept(at: hr.Cursor) -> str:
 @hr.stage
 def nested(cursors: list[hr.Cursor], value: object) -> str:
     return f"{[(each.name, each.version, each.value) for each in cursors]} {value}"
-
-
-@hr.stage(cache=False)
-def grow(at: hr.Cursor) -> int:
-    rows = pa.table({"n": list(range(at.version * 20_000, (at.version + 1) * 20_000))})
-    before = [] if at.value is None else [at.value]
-    hr.advance(at, Joined([*before, rows]))
-    return sum(int(table["n"].to_numpy().sum()) for table in before)
-
-
-@hr.stage(cache=False)
-def other_rows(at: hr.Cursor) -> int:
-    number = 0 if at.value is None else at.value["n"][0].as_py() + 1
-    hr.advance(at, pa.table({"n": [number] * 1000}))
-    return number
-
-
-@hr.pipeline
-def rows() -> None:
-    other_rows(hr.cursor("rows"))
-
-
-@hr.pipeline
-def grows() -> None:
-    grow(hr.cursor("table"))
 
 
 @hr.stage(cache=False)
@@ -226,11 +198,52 @@ def wrong() -> None:
 """
 
 
+TABLES = """
+import pyarrow as pa
+
+import headrace as hr
+from headrace.codec.joined import Joined
+
+
+@hr.stage(cache=False)
+def grow(at: hr.Cursor) -> int:
+    rows = pa.table({"n": list(range(at.version * 20_000, (at.version + 1) * 20_000))})
+    before = [] if at.value is None else [at.value]
+    hr.advance(at, Joined([*before, rows]))
+    return sum(int(table["n"].to_numpy().sum()) for table in before)
+
+
+@hr.stage(cache=False)
+def other_rows(at: hr.Cursor) -> int:
+    number = 0 if at.value is None else at.value["n"][0].as_py() + 1
+    hr.advance(at, pa.table({"n": [number] * 1000}))
+    return number
+
+
+@hr.pipeline
+def rows() -> None:
+    other_rows(hr.cursor("rows"))
+
+
+@hr.pipeline
+def grows() -> None:
+    grow(hr.cursor("table"))
+"""
+"""Apart, since a run of these alone has to import Arrow."""
+
+
 @pytest.fixture
 def shell(empty: Shell) -> Shell:
     empty.write("headrace.toml", "")
     empty.write("pipelines.py", PIPELINES)
     empty.write("source.txt", "1")
+    return empty
+
+
+@pytest.fixture
+def tables(empty: Shell) -> Shell:
+    empty.write("headrace.toml", "")
+    empty.write("pipelines.py", TABLES)
     return empty
 
 
@@ -242,10 +255,10 @@ def value(shell: Shell, task: str) -> str:
     return text
 
 
-def test_each_run_goes_on_from_where_the_one_before_has_come_to(shell: Shell) -> None:
-    for _ in range(3):
-        done = shell("run", "counts")
-        assert done.code == 0, done.err
+def test_each_run_goes_on_from_where_the_one_before_has_come_to(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run counts", "run counts")
+    done = shell("run", "counts")
+    assert done.code == 0, done.err
     assert json.loads(value(shell, "count")) == [0, 1, 2]
 
 
@@ -255,8 +268,8 @@ def test_a_cursor_that_a_body_asks_for_again_is_told_as_it_is_by_then(shell: She
     assert found == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
 
 
-def test_a_cursor_is_part_of_the_key(shell: Shell) -> None:
-    shell("run", "counts")
+def test_a_cursor_is_part_of_the_key(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run counts")
     assert shell("run", "looks").code == 0
     assert value(shell, "kept") == "orders 1 [0]"
     assert "1 reused" in shell("run", "looks").out
@@ -363,9 +376,10 @@ def test_a_run_that_passes_on_the_output_of_a_run_that_overlaps_with_it_says_so(
     assert (after["warnings"], json.loads(value(shell, "take"))) == ([], [1])
 
 
-def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(shell: Shell) -> None:
-    for _ in range(2):
-        shell("run", "counts")
+def test_a_cursor_is_set_back_to_a_version_a_value_or_nothing_and_each_is_listed(
+    shell: Shell, begun: Beginnings
+) -> None:
+    begun(shell.folder, "run counts", "run counts")
     made = shell("runs", "--json").json["runs"][0]["run"]
     [now] = shell("cursors", "--json").json["cursors"]
     assert (now["name"], now["version"], now["value"]) == ("orders", 2, [0, 1])
@@ -412,22 +426,22 @@ def test_wrong_words_about_cursors_are_one_error(shell: Shell) -> None:
         assert (done.code, message in done.err, "hint: " in done.err) == (2, True, True), done.err
 
 
-def test_a_cursor_goes_inside_of_a_list_and_its_value_is_there_for_the_body(shell: Shell) -> None:
-    shell("run", "counts")
+def test_a_cursor_goes_inside_of_a_list_and_its_value_is_there_for_the_body(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run counts")
     done = shell("run", "inside")
     assert done.code == 0, done.err
     assert value(shell, "nested") == "[('orders', 1, [0])] [0]"
 
 
-def test_what_a_cursors_value_needs_of_earlier_runs_outlives_the_collector(shell: Shell) -> None:
+def test_what_a_cursors_value_needs_of_earlier_runs_outlives_the_collector(tables: Shell) -> None:
     for number in range(4):
-        done = shell("run", "grows")
+        done = tables("run", "grows")
         assert done.code == 0, done.err
         rows = 20_000 * number
-        assert json.loads(value(shell, "grow")) == rows * (rows - 1) // 2
-        assert shell("gc", "--keep-runs", "1").code == 0
-    assert shell("fsck", "--deep").code == 0
-    blobs = [path for path in (shell.folder / ".headrace").rglob("*") if path.stat().st_size > 100_000]
+        assert json.loads(value(tables, "grow")) == rows * (rows - 1) // 2
+        assert tables("gc", "--keep-runs", "1").code == 0
+    assert tables("fsck", "--deep").code == 0
+    blobs = [path for path in (tables.folder / ".headrace").rglob("*") if path.stat().st_size > 100_000]
     assert len([path for path in blobs if path.suffix != ".db" and path.is_file()]) <= 5
 
 
@@ -567,36 +581,38 @@ def test_rows_corrected_at_the_source_come_after_the_rewinding_that_the_failed_c
     assert empty("run", "one.py:watch").code == 0
 
 
-def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_yes_to_it(shell: Shell) -> None:
-    for _ in range(3):
-        shell("run", "rows")
-    shell("gc", "--keep-runs", "1")
-    assert [each["kept"] for each in shell("cursors", "rows", "--json").json["cursors"]] == [True, True, False]
-    assert shell("cursors", "rows").out.count("(deleted by `headrace gc`)") == 1
+def test_a_value_that_the_collector_has_given_up_is_marked_and_no_dry_run_says_yes_to_it(
+    tables: Shell, begun: Beginnings
+) -> None:
+    begun(tables.folder, "run rows", "run rows")
+    tables("run", "rows")
+    tables("gc", "--keep-runs", "1")
+    assert [each["kept"] for each in tables("cursors", "rows", "--json").json["cursors"]] == [True, True, False]
+    assert tables("cursors", "rows").out.count("(deleted by `headrace gc`)") == 1
     for words in ((), ("--dry-run",)):
-        done = shell("rewind", "rows", "--to-version", "1", *words)
+        done = tables("rewind", "rows", "--to-version", "1", *words)
         assert (done.code, "is no longer kept: `headrace gc` deleted it" in done.err) == (2, True)
-    assert len(shell("cursors", "rows", "--json").json["cursors"]) == 3
+    assert len(tables("cursors", "rows", "--json").json["cursors"]) == 3
 
 
 def test_what_was_kept_of_a_project_comes_back_into_it_after_equal_values_of_a_cursor_were_made_one(
-    shell: Shell,
+    tables: Shell,
+    begun: Beginnings,
 ) -> None:
-    for _ in range(2):
-        shell("run", "rows")
-    shell("rewind", "rows", "--to-version", "1")
-    shell("run", "rows")
-    assert shell("backup", "kept").code == 0
-    assert shell("ledger", "export", "kept.ledger").code == 0
-    assert "equal to another, which stays" in shell("gc").out
+    begun(tables.folder, "run rows", "run rows")
+    tables("rewind", "rows", "--to-version", "1")
+    tables("run", "rows")
+    assert tables("backup", "kept").code == 0
+    assert tables("ledger", "export", "kept.ledger").code == 0
+    assert "equal to another, which stays" in tables("gc").out
     for words in (("restore", "kept", "--merge"), ("ledger", "import", "kept.ledger")):
-        done = shell(*words)
+        done = tables(*words)
         assert (done.code, "3 runs were there already" in done.out) == (0, True), done.err
-    assert shell("fsck", "--deep").code == 0
+    assert tables("fsck", "--deep").code == 0
 
 
-def test_a_plan_knows_the_cursor(shell: Shell) -> None:
-    shell("run", "counts")
+def test_a_plan_knows_the_cursor(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run counts")
     shell("run", "looks")
     done = shell("plan", "looks", "--json")
     assert [task["decision"] for task in done.json["tasks"]] == ["reuse"]

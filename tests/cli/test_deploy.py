@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Beginnings, Shell
 
 PIPELINES = """
 import pyarrow as pa
@@ -63,7 +63,7 @@ def true_share() -> None:
 @hr.pipeline
 def computed_share() -> None:
     import numpy as np
-    deploy.endpoint(fit(1), "delays", canary=np.float64(0.25), signature=X)
+    deploy.endpoint(fit(2), "delays", canary=np.float64(0.25), signature=X)
 
 
 @hr.pipeline
@@ -122,7 +122,7 @@ def in_a_pickle() -> None:
 
 @hr.pipeline
 def not_passed(shadow: bool = False) -> None:
-    deploy.endpoint(fit(1), "delays", report=judged(), shadow=shadow, signature=X)
+    deploy.endpoint(fit(2), "delays", report=judged(), shadow=shadow, signature=X)
 
 
 @hr.pipeline
@@ -157,8 +157,8 @@ def test_a_deployed_model_is_the_production_version_and_the_run_is_named(shell: 
     assert routes(shell) == ["production 2 (100%)", "production 1 (100%)"]
 
 
-def test_replay_misses_a_route_that_was_lost(shell: Shell) -> None:
-    shell("run", "release")
+def test_replay_misses_a_route_that_was_lost(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run release")
     shell("run", "release")  # nothing changed: the route is what this run asked for, too
     assert "no differences" in shell("replay", "latest").out
     with closing(sqlite3.connect(shell.folder / ".headrace" / "ledger.db")) as db, db:
@@ -170,8 +170,8 @@ def test_replay_misses_a_route_that_was_lost(shell: Shell) -> None:
     assert found.out.splitlines()[0] == told
 
 
-def test_a_model_that_does_not_pass_is_not_deployed(shell: Shell) -> None:
-    shell("run", "release")
+def test_a_model_that_does_not_pass_is_not_deployed(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run release")
     assert shell("run", "release", "--depth", "9").code == 0
     assert routes(shell) == ["production 1 (100%)"]
     assert len(shell("models", "delays", "--json").json["models"]) == 1
@@ -188,15 +188,15 @@ def test_a_canary_and_a_shadow_come_beside_production(shell: Shell) -> None:
     assert routes(shell)[0] == "production 2 (100%), shadow 3"
 
 
-def test_a_share_that_was_computed_is_a_share(shell: Shell) -> None:
+def test_a_share_that_was_computed_is_a_share(shell: Shell, begun: Beginnings) -> None:
     pytest.importorskip("numpy")
-    shell("run", "release", "--depth", "5")
+    begun(shell.folder, "run release")
     assert shell("run", "computed_share").code == 0
     assert routes(shell)[0] == "production 1 (75%), canary 2 (25%)"
 
 
-def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell: Shell) -> None:
-    shell("run", "release")
+def test_a_canary_whose_share_does_not_fit_beside_other_variants_ends_them(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run release")
     shell("run", "trial", "--depth", "2", "--share", "0.5")
     shell("route", "delays:2", "--share", "0.4", "--as", "other")
     shell("route", "delays:2", "--shadow")
@@ -247,14 +247,16 @@ def test_a_version_without_a_signature_gets_the_one_that_it_is_deployed_with(she
     assert shell("promote", "delays:1").code == 0
 
 
-def test_a_shadow_needs_no_report_that_has_passed(shell: Shell) -> None:
-    shell("run", "release", "--depth", "3")
+def test_a_shadow_needs_no_report_that_has_passed(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run release")
     assert shell("run", "not_passed", "--shadow", "true").code == 0
     assert routes(shell)[0] == "production 1 (100%), shadow 2"
 
 
-def test_an_endpoint_keeps_the_columns_that_tell_whom_and_when_until_others_are_named(shell: Shell) -> None:
-    shell("run", "release")
+def test_an_endpoint_keeps_the_columns_that_tell_whom_and_when_until_others_are_named(
+    shell: Shell, begun: Beginnings
+) -> None:
+    begun(shell.folder, "run release")
     assert routes(shell) == ["production 1 (100%)"]
     shell("run", "about", "--depth", "2")
     told = ", key `customer`, time `day`"

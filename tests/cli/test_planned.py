@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Beginnings, Shell
 
 PIPELINES = """
 import headrace as hr
@@ -46,10 +46,13 @@ def ran(project: Shell, *words: str) -> dict[str, str]:
     return {task["name"]: task["state"] for task in done.json["tasks"]}
 
 
-def test_a_plan_knows_results_of_any_earlier_run_behind_a_stage_that_always_runs(project: Shell) -> None:
+def test_a_plan_knows_results_of_any_earlier_run_behind_a_stage_that_always_runs(
+    project: Shell, begun: Beginnings
+) -> None:
     project.write("pipelines.py", PIPELINES)
-    for x in ("1", "2"):
-        assert set(ran(project, "--x", x).values()) == {"succeeded"}
+    begun(project.folder, "run flow")
+    assert {task["state"] for task in project("show", "--json").json["tasks"]} == {"succeeded"}
+    assert set(ran(project, "--x", "2").values()) == {"succeeded"}
     plan = planned(project, "--x", "1")
     assert plan["scaled"] == ("reuse_if_unchanged", "reused if `rows` gives what it gave before")
     assert plan["total"] == ("reuse_if_unchanged", "reused if `scaled` gives what it gave before")
@@ -109,9 +112,9 @@ def test_a_plan_says_run_only_of_what_no_earlier_run_can_spare(project: Shell) -
     assert ran(project) == {"rows": "succeeded", "checked": "reused", "tell": "reused"}
 
 
-def test_a_plan_knows_results_under_another_name_of_the_task(project: Shell) -> None:
+def test_a_plan_knows_results_under_another_name_of_the_task(project: Shell, begun: Beginnings) -> None:
     project.write("pipelines.py", PIPELINES)
-    ran(project)
+    begun(project.folder, "run flow")
     renamed = 'flow_scaled = scaled.with_options(name="other")\n\n\n@hr.pipeline'
     project.write(
         "pipelines.py", PIPELINES.replace("@hr.pipeline", renamed).replace("total(scaled(", "total(flow_scaled(")
@@ -133,10 +136,10 @@ RETRIED = PIPELINES.replace("total(scaled(", "total(scaled.with_options(retries=
     ids=["renamed", "with other options"],
 )
 def test_a_reason_names_what_changed_in_a_stage_that_is_declared_otherwise(
-    project: Shell, text: str, changed: str
+    project: Shell, begun: Beginnings, text: str, changed: str
 ) -> None:
     project.write("pipelines.py", PIPELINES)
-    ran(project)
+    begun(project.folder, "run flow")
     project.write("pipelines.py", text)
     assert planned(project)["scaled"] == ("run", f"code changed: {changed}")
     done = project("run", "flow", "--json")
@@ -156,9 +159,9 @@ def test_a_reason_names_the_file_where_all_of_the_project_counts(project: Shell)
     assert any("return -x" in line for line in found["differences"][0]["diff"])
 
 
-def test_an_explanation_names_the_platform_only_where_that_differs(project: Shell) -> None:
+def test_an_explanation_names_the_platform_only_where_that_differs(project: Shell, begun: Beginnings) -> None:
     project.write("pipelines.py", PIPELINES)
-    ran(project)
+    begun(project.folder, "run flow")
     # declared otherwise, so under another name of the function; and its code changed
     again = PIPELINES.replace("scaled(rows(), x)", "scaled.with_options(retries=1)(rows(), x)")
     project.write("pipelines.py", again.replace("each * x", "each + x"))

@@ -36,6 +36,22 @@ PIPELINES = """
 import pyarrow as pa
 
 import headrace as hr
+from headrace.stages import prepare
+
+
+@hr.stage
+def named(column: str, first: str, last: str) -> pa.Table:
+    return pa.table({column: [f"{first}-{last}", "bob"] * 30})
+
+
+@hr.pipeline
+def cleaned(column: str = "customer") -> None:
+    size(prepare.clean(named(column, "anna", "7f3a9c"), [prepare.Rename(names={column: "customer"})]).table)
+
+
+@hr.stage
+def size(table: pa.Table) -> pa.Table:
+    return pa.table({"rows": [len(table)]})
 
 
 @hr.stage
@@ -333,6 +349,25 @@ def test_source_files_of_runs_with_the_person_are_named_and_go_with_their_runs(f
     (unpacked,) = files_with(project.home, people)
     assert unpacked.startswith("store/bundles/"), "it was used just now, as docs/erasure.md says"
     assert of(project).bundles == ()
+
+
+@pytest.mark.parametrize("column", ["customer", "whom"])
+def test_a_small_preparation_that_may_list_the_person_is_named_and_a_new_run_makes_one_without(
+    folder: Folder, column: str
+) -> None:
+    done = folder.headrace("run", "cleaned", "--column", column)
+    assert done.code == 0, done
+    assert folder.headrace("get", "latest", "clean.preparation", "--to", "it.json").code == 0
+    assert ANNA in (folder.root / "it.json").read_text()
+    told = "preparation, which may list the person's value as a category, from task `clean` of run `"
+    below = of(load(folder.root), dry_run=True).below
+    assert [each for each in below if each.startswith(told)]
+    assert [each for each in below if "from task `size`" in each]
+    assert [each for each in of(load(folder.root)).below if each.startswith(told)]
+    (folder.root / "pipelines.py").write_text(PIPELINES.replace('"anna", "7f3a9c"', '"carol", "1"'))
+    assert folder.headrace("run", "cleaned", "--column", column).code == 0
+    assert folder.headrace("get", "latest", "clean.preparation", "--to", "new.json").code == 0
+    assert ANNA not in (folder.root / "new.json").read_text()
 
 
 def test_an_empty_key_is_refused(folder: Folder) -> None:

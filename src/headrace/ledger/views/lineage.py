@@ -26,6 +26,7 @@ from headrace.run.ports import TaskRow
 from headrace.spec.artifact import Ref, blobs, decode_ref, within
 from headrace.spec.graph import Arg, Const, Node, Out, Secret, constants, outs
 
+_ByRun = Mapping["_Run", list[str]]  # names of tasks
 RUNS = 30
 """How many of the newest runs that hold an artifact are searched."""
 
@@ -75,8 +76,7 @@ class Trail(Struct, frozen=True):
 
 
 class Lineage:
-    """Follows the artifacts of a ledger from task to task. Each run is read once, so create a new object to see new
-    data."""
+    """Follows artifacts from task to task. Each run is read once, so create a new object to see new data."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
@@ -110,13 +110,14 @@ class Lineage:
                 down += other.tried(other.walk(first, other.below))
         return self._counted([_whole(steps)], self._above(made, [task]), _once(down))
 
-    def of_artifact(self, digest: str) -> Trail:
-        """Return the trail of an artifact, given its digest or the beginning of the digest.
+    def of_artifact(self, digest: str, inside: Iterable[str] = ()) -> Trail:
+        """Return the trail of an artifact, given its digest or the beginning of the digest. If it is a part that is too
+        small for the store, it is found only if `inside` has the digest of the whole output.
 
         Raises:
             NotFoundError: no task produced the artifact.
         """
-        found, stored, makers = self._giving(digest)
+        found, stored, makers = self._giving(digest, inside)
         down = []
         for run, names in found.items():
             first = [each for name in names for each in run.fed(name, digest)] + run.taking(stored)
@@ -133,11 +134,11 @@ class Lineage:
         """
         return _once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
 
-    def _giving(self, digest: str) -> tuple[Mapping[_Run, list[str]], frozenset[str], Mapping[_Run, list[str]]]:
+    def _giving(self, digest: str, inside: Iterable[str] = ()) -> tuple[_ByRun, frozenset[str], _ByRun]:
         """Look for the artifact `digest`. Return (1) by run, the names of the tasks whose output is this artifact or
         contains it; (2) the digests of the blobs in which the store keeps it; (3) by run, the names of those tasks that
         made the artifact themselves."""
-        found = {run: run.giving(digest) for run in self._holding((digest,))}
+        found = {run: run.giving(digest) for run in self._holding((digest, *inside))}
         stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))
         makers = {run: run.first(names) if stored else names for run, names in found.items() if names}
         if not makers:

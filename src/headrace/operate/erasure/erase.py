@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import islice
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import get_args
 
 import pyarrow as pa
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
@@ -36,7 +35,7 @@ from headrace.ledger.database.leases import Lease
 from headrace.ledger.erasures import NOTHING, PART, Outcome, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
-from headrace.ledger.views.lineage import Lineage, Step
+from headrace.ledger.views.lineage import Lineage
 from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure import search
@@ -377,9 +376,11 @@ class _Erasing:
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
         """Return two lists of texts. The first is about the tables that consist of old parts of the log; they are
         erased together with these parts. The second is about all other outputs that were made from erased tables,
-        directly or through other outputs; models and datasets with a name come first."""
+        directly or through other outputs; models and datasets with a name come first, then preparations. A task that
+        gave an erased table may have given a preparation with it."""
         whole, below = dict[str, None](), dict[str, None]()
         gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
+        inside = {each.digest: each.inside for each in found}
         with read(self._project) as views:
             lineage = Lineage(views)
             versions = {
@@ -390,7 +391,7 @@ class _Erasing:
             trails = []
             for digest in sorted(gone):
                 try:
-                    trails.append((digest, lineage.of_artifact(digest)))
+                    trails.append((digest, lineage.of_artifact(digest, inside.get(digest, ()))))
                 except NotFoundError:
                     continue  # no task gave it
             for digest, trail in trails:
@@ -398,10 +399,11 @@ class _Erasing:
                     gone |= {output.digest for step in trail.made for output in step.outputs}
                     whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
             for _, trail in trails:
+                for step in trail.made:
+                    below.update(dict.fromkeys(search.preparations(step)))
                 for step in trail.down:
-                    below.update(dict.fromkeys(_told_of(step, versions, gone | self._past)))
-        named_first = sorted(below, key=lambda text: text.split(" ")[0] not in get_args(RegistryKind))
-        return list(islice(whole, _SHOWN)), named_first[:_SHOWN]
+                    below.update(dict.fromkeys(search.made_of(step, versions, gone | self._past)))
+        return list(islice(whole, _SHOWN)), sorted(below, key=search.rank)[:_SHOWN]
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 
@@ -442,9 +444,3 @@ class _Erasing:
                     store.delete_all(some)  # also those that it lacks: this host's cache may have them
             except HeadraceError as error:
                 self._leave(f"region `{region}` can't be reached: {error.message}")
-
-
-def _told_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
-    for output in step.outputs:
-        if output.digest not in erased and output.text is UNSET:
-            yield f"{versions.get(output.digest, output.type)}, from task `{step.task}` of run `{step.run}`"

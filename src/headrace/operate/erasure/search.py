@@ -6,10 +6,10 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
@@ -24,11 +24,13 @@ from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
+from headrace.ledger.views.lineage import Step
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.endpoint import Erasure, decode_route
+from headrace.spec.intent import PREPARATION, REPORT, RegistryKind
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -41,11 +43,12 @@ LOGS = ("prediction_parts", "label_parts")
 class Found(Struct, frozen=True, kw_only=True):
     """A table of a project that rows of the ledger name. `refs` are all its generations. `what` says in words what the
     table is: the first task that gave it, and what keeps it between runs. `joined` are the digests of larger tables
-    that this table is a piece of."""
+    that this table is a piece of, and `inside` are those of whole outputs that have this table as a part."""
 
     refs: tuple[Ref, ...]
     what: str
     joined: frozenset[str]
+    inside: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -89,7 +92,7 @@ def tables(
     for table in STANDING:
         if table.table in LOGS:
             parts |= {ref.digest for ref in _parts(db, table)}
-    found: dict[str, tuple[dict[str | None, Ref], list[str], set[str]]] = {}
+    found: dict[str, tuple[dict[str | None, Ref], list[str], set[str], set[str]]] = {}
     for ref, what, is_kept in _named(db, runs, beat):
         for each in within(ref):
             if each.codec == "joined" and (some := old & {part.digest for part in within(each)}):
@@ -97,14 +100,15 @@ def tables(
             is_table = each.codec in FORMS and (each.nonce is not None or each.inline is not None)
             is_there = (each.digest, each.nonce or "") not in gone and each.nonce != ERASED
             if is_table and is_there and each.digest not in parts:
-                refs, places, joined = found.setdefault(each.digest, ({}, [], set()))
+                refs, places, joined, inside = found.setdefault(each.digest, ({}, [], set(), set()))
+                inside.add(ref.digest)
                 refs.setdefault(each.nonce, each)
                 joined |= {whole.digest for whole in within(ref) if whole.codec == "joined" and each in within(whole)}
                 if not places or (is_kept and what not in places):
                     places.append(what)
     every = [
-        Found(refs=tuple(refs.values()), what=", ".join(places), joined=frozenset(joined))
-        for refs, places, joined in found.values()
+        Found(refs=tuple(refs.values()), what=", ".join(places), joined=frozenset(joined), inside=frozenset(inside))
+        for refs, places, joined, inside in found.values()
     ]
     return every, whole
 
@@ -185,6 +189,35 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
         if table.table not in LOGS:
             for row in table.rows(db):
                 yield from ((ref, table.called(row), True) for out in table.encoded(row) for ref in _read(out))
+
+
+def made_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
+    """Yield a text about each output of a task that needed an erased table, without tables in `erased` and small values
+    that aren't reports or preparations. `versions` has the versions of models and datasets, by digest."""
+    yield from preparations(step)
+    for output in step.outputs:
+        is_small = output.text is not UNSET and output.type != REPORT
+        if not is_small and output.digest not in erased and output.type != PREPARATION:
+            yield f"{versions.get(output.digest, output.type)}, from task `{step.task}` of run `{step.run}`"
+
+
+def preparations(step: Step) -> Iterator[str]:
+    """Yield a text about each preparation among a task's outputs. It lists the values of text columns that have few
+    different ones, so it may have the person's value, however small it is."""
+    for output in step.outputs:
+        if output.type == PREPARATION:
+            yield f"{_MAY_NAME}, from task `{step.task}` of run `{step.run}`"
+
+
+def rank(text: str) -> int:
+    """Return where a text about an output belongs in a list: versions of models and datasets come first, then
+    preparations."""
+    if text.split(" ")[0] in get_args(RegistryKind):
+        return 0
+    return 1 if text.startswith(_MAY_NAME) else 2
+
+
+_MAY_NAME = "preparation, which may list the person's value as a category"
 
 
 class Searched(NamedTuple):

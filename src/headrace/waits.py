@@ -6,24 +6,28 @@
 This module only records waits. It doesn't enforce `within_s`: the waiting code must stop by itself when this time is
 over. A progress display reads the record to show what takes so long.
 
-The module also has `poll`, a wait that wakes up quickly. And it tells waiting code that the user wants to leave: after
-a second ^C, `is_hurried` returns True. Then code that waits for a peer which doesn't answer stops waiting.
+The module also has `poll`, a wait that wakes up quickly, and `locked`, a wait for a file's lock. And it tells waiting
+code that the user wants to leave: after a second ^C, `is_hurried` returns True. Then code that waits for a peer which
+doesn't answer stops waiting.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from msgspec import Struct
 
 AWAKE_S = 0.0001
 """How long `poll` polls before it sleeps, in seconds. A short task ends within this time, and waking up from a sleep
 takes about as long."""
+_LOCK_EVERY_S = 0.005
 
 
 class Wait(Struct, frozen=True):
@@ -78,6 +82,37 @@ def poll(selector: selectors.BaseSelector, timeout_s: float) -> list[tuple[selec
             return ready
         os.sched_yield()
     return selector.select(timeout_s)
+
+
+@contextmanager
+def locked(path: Path, within_s: float) -> Iterator[bool]:
+    """Hold the lock of a file, which is made if it doesn't exist, during the `with` block. Wait at most `within_s`
+    seconds for another thread or process that holds the lock.
+
+    Yield False if another one held the lock all the time: it may be stopped. If the disk has no file locks, nothing is
+    locked, and True is yielded.
+    """
+    lock, due = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), time.monotonic() + within_s
+    try:
+        if not (is_ours := _takes(lock)):
+            with waiting(f"the lock {path}, which another process holds", within_s):
+                while not is_ours and time.monotonic() < due and not is_hurried():
+                    time.sleep(_LOCK_EVERY_S)
+                    is_ours = _takes(lock)
+        yield is_ours
+    finally:
+        os.close(lock)
+
+
+def _takes(lock: int) -> bool:
+    """Lock a file, and return True; return False if another one has locked it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the disk has no file locks
+        return True
+    return True
 
 
 def hurry() -> None:

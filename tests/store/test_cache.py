@@ -14,6 +14,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.store.cache import cache as cache_module
 from headrace.store.cache.cache import LOOK_SHARE, SPARED_S, STALE_S, Cache
 
 LIMIT = 1000
@@ -166,6 +167,16 @@ def test_only_one_downloads_at_a_time(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(enter, range(100)))
+
+
+def test_who_downloads_and_was_stopped_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "LOCK_S", 0.05)
+    cache = Cache(tmp_path, LIMIT)
+    with cache.alone("ab" * 32), cache.alone("ab" * 32):
+        digest = bring(cache, b"downloaded twice")
+    assert cache.find(digest) is not None
 
 
 def test_what_is_forgotten_is_gone_whenever_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,10 +19,10 @@ from headrace.spec.noun import UNREADABLE
 from headrace.store.folder.fsync import sync, sync_all
 from headrace.store.open_store import open_store
 from headrace.store.store import Store
+from headrace.waits import locked
 
 LOCK_S = 30.0
 """How long a process waits for the lock of the unpacked bundles, in seconds. Others hold it for some milliseconds."""
-_LOOK_S = 0.005
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[str, bytes]]).decode
@@ -131,28 +129,13 @@ def _alone(bundles: Path) -> Iterator[None]:
     Raises:
         StoreError: another process holds the lock for more than `LOCK_S` seconds.
     """
-    lock, due = os.open(bundles / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), time.monotonic() + LOCK_S
-    try:
-        with suppress(OSError):
-            while not _takes(lock):
-                if time.monotonic() > due:
-                    raise StoreError(
-                        f"another process has held the lock `{bundles / '.lock'}` for {LOCK_S:g} s",
-                        hint="let this process go on if it is stopped (SIGSTOP), or kill it; `fuser FILE` shows its id",
-                    )
-                time.sleep(_LOOK_S)
+    with locked(bundles / ".lock", LOCK_S) as is_ours:
+        if not is_ours:
+            raise StoreError(
+                f"another process has held the lock `{bundles / '.lock'}` for {LOCK_S:g} s",
+                hint="let this process go on if it is stopped (SIGSTOP), or kill it; `fuser FILE` shows its id",
+            )
         yield
-    finally:
-        os.close(lock)
-
-
-def _takes(lock: int) -> bool:
-    """Lock a file, and return True; return False if another process has locked it."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ import msgspec
 import pytest
 
 from headrace.errors import EnvironmentFailed
+from headrace.waits import locked
+from headrace.work.environments import build as building
 from headrace.work.environments.build import build, find_uv, python_of
 from headrace.work.environments.cache import environments_folder
 from headrace.work.environments.choose import environment_python
@@ -97,6 +99,17 @@ def test_many_builders_of_one_environment_build_it_once(tmp_path: Path, uv: str 
     assert run(python_of(place), "import lone; print(lone.VERSION)") == "1.5"
     assert not left.exists()
     assert {path.name for path in place.parent.iterdir()} == {"first", ".first.lock"}
+
+
+def test_a_builder_that_was_stopped_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "LOCK_S", 0.05)
+    place = tmp_path / "environments" / "first"
+    place.parent.mkdir()
+    with locked(place.with_name(".first.lock"), 0.0):
+        build(pins(only(tmp_path), wheel(tmp_path, "lone", "1.5")), place, uv=find_uv())
+    assert run(python_of(place), "import lone; print(lone.VERSION)") == "1.5"
 
 
 def test_another_file_than_was_locked_is_refused(tmp_path: Path, uv: str | None) -> None:

@@ -11,7 +11,6 @@ rename. A file that is evicted while it is read stays until its last reader clos
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from msgspec import Struct
 
 from headrace.store.digest import digest_of
 from headrace.store.folder.digest_folders import scan
+from headrace.waits import locked
 
 SPARED_S = 60.0
 """A file that was used within the last `SPARED_S` seconds isn't evicted, because its reader may not have opened it
@@ -33,6 +33,9 @@ STALE_S = 86_400.0
 
 LOOK_SHARE = 64
 """The size of the cache is computed again each time this process has added 1/64 of the size limit."""
+
+LOCK_S = 600.0
+"""How long to wait for another process that downloads the same blob, in seconds."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -105,16 +108,12 @@ class Cache:
         """Return a context that holds the lock of a digest, so that no other process or thread downloads the same blob
         at the same time.
 
-        If the disk has no file locks, nothing is locked.
+        Whoever has waited for `LOCK_S` seconds goes on without the lock, since its holder may be stopped. Then the blob
+        may be downloaded twice.
         """
         self.aside()
-        lock = os.open(f"{self.folder}/locks/{digest[:2]}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.folder / "locks" / digest[:2], LOCK_S):
             yield
-        finally:
-            os.close(lock)
 
     def evict(self, *, down_to: int | None = None) -> None:
         """Delete the least recently used files until at most `down_to` bytes are left (None: the limit of the cache).

@@ -3,15 +3,13 @@ its final place."""
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
 
@@ -19,12 +17,15 @@ from msgspec.structs import replace
 
 from headrace.errors import EnvironmentFailed
 from headrace.spec.redaction import masked
+from headrace.waits import locked
 from headrace.work.environments.headrace_code import NAME
 from headrace.work.environments.headrace_install import link, needed, packages_folder
 from headrace.work.environments.pins import Pins
 
 LIMIT_S = 3600.0
 """The most seconds that an installer may take."""
+LOCK_S = LIMIT_S
+"""How long to wait for another process that builds the same environment, in seconds."""
 _LAST_LINES = 4
 _UNREACHED = re.compile(
     r"error sending request|failed to fetch|dns error|name resolution|connection refused|newconnectionerror"
@@ -42,13 +43,17 @@ _WRONG_HASH = re.compile(r"hash(es)? mismatch|do not match the hashes|in --requi
 def build(pins: Pins, place: Path, *, uv: str | None) -> None:
     """Build an environment at `place`, unless it already exists. If `uv` is None, pip is used.
 
+    If another process of this machine builds the same environment, wait for it, but at most `LOCK_S` seconds: it may
+    be stopped. Then two processes may build the same environment, and only one of the results is kept.
+
     Raises:
         EnvironmentFailed: the installer failed, or there is none.
     """
     pins = replace(pins, pins=tuple(pin for pin in pins.pins if pin.name != NAME))
     ours = needed({pin.name: pin.version for pin in pins.pins})
     try:
-        with _alone(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place.with_name(f".{place.name}.lock"), LOCK_S):
             if not is_whole(place):
                 _build(pins, ours.values(), place, uv)
     except OSError as error:
@@ -81,20 +86,6 @@ def is_whole(place: Path) -> bool:
 def python_of(place: Path) -> Path:
     """Return the path of an environment's interpreter."""
     return place / "bin" / "python"
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Wait for any other process of this machine that builds the same environment. If the disk doesn't support locks,
-    two processes may build the same environment; then only one of the two results is kept."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place.with_name(f".{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        with suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _install(pins: Pins, aside: Path, uv: str | None) -> None:

@@ -137,6 +137,7 @@ def _serve(door: socket.socket) -> None:
 
     for each in ("headrace.cli.shell", *map(module, COMMANDS), "headrace.cli.terminal.summary"):
         import_module(each)
+    import_module("pandas")  # pyarrow imports it as soon as it makes an array, which takes 0.2 s
     import_module("headrace.operate.session")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

@@ -74,7 +74,8 @@ class Result:
 
 HERE = {
     *("alias", "card", "compare", "cursors", "datasets", "endpoints", "explain", "get", "lineage", "models", "predict"),
-    *("labels", "promote", "register", "retire", "rollback", "route", "runs", "show", "tokens", "withdraw"),
+    *("labels", "predictions", "promote", "register", "retire", "rollback", "route", "runs", "show", "tokens"),
+    "withdraw",
 }
 """The commands that start nothing and import nothing of a project."""
 

@@ -145,8 +145,9 @@ def routes(shell: Shell) -> list[str]:
     return [line.split("  ")[0] for line in lines[1:]]
 
 
-def test_a_deployed_model_is_the_production_version_and_the_run_is_named(shell: Shell) -> None:
-    run = shell("run", "release", "--json").json["run"]
+def test_a_deployed_model_is_the_production_version_and_the_run_is_named(shell: Shell, begun: Beginnings) -> None:
+    begun(shell.folder, "run release")
+    run = shell("show", "--json").json["run"]
     (found,) = shell("endpoints", "--json").json["endpoints"]
     assert found["variants"] == [{"name": "production", "version": 1, "share": 1.0}]
     assert (found["run"], found["task"]) == (run, "deploy_endpoint")

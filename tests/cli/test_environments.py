@@ -65,7 +65,7 @@ def value(project: Project, task: str, tmp_path: Path) -> str:
     return (tmp_path / "got").read_text()
 
 
-def test_each_stage_runs_in_its_environment_and_is_reused_by_the_versions_there(
+def test_each_stage_runs_and_is_debugged_in_its_environment_and_is_reused_by_the_versions_there(
     project: Project, wheels: Path, tmp_path: Path
 ) -> None:
     first = project.headrace("run", "flow")
@@ -74,6 +74,8 @@ def test_each_stage_runs_in_its_environment_and_is_reused_by_the_versions_there(
     assert "building environment `old` from `requirements-old.txt` (1 packages)" in first.err
     assert first.err.count("building") == 2
     assert value(project, "old", tmp_path) == "2.0 1.0"
+    assert project.headrace("debug", "latest", "new").out == "'2.0'\n"
+    assert project.headrace("debug", "latest", "old").out == "'2.0 1.0'\n"
     second = project.headrace("run", "flow", "--json")
     assert [task["state"] for task in second.json["tasks"]] == ["reused", "reused"]
     assert "building" not in second.err
@@ -111,12 +113,6 @@ def test_a_pool_may_run_what_is_there_or_always_what_is_locked(project: Project)
     present, locked = found
     assert not Path(present).is_relative_to(project.environment["HEADRACE_CACHE"])
     assert Path(locked).is_relative_to(project.environment["HEADRACE_CACHE"])
-
-
-def test_a_stage_is_debugged_in_its_environment(project: Project) -> None:
-    assert project.headrace("run", "flow").code == 0
-    assert project.headrace("debug", "latest", "new").out == "'2.0'\n"
-    assert project.headrace("debug", "latest", "old").out == "'2.0 1.0'\n"
 
 
 def test_what_the_present_python_made_is_reused_where_its_versions_are_built(project: Project, wheels: Path) -> None:

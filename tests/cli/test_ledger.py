@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.cli.conftest import Beginnings
 from tests.faults.test_disks import fill, mount, unmount
 from tests.projects import Project, check_error, check_json_error, finish, lent, wait_for
 
@@ -51,6 +52,8 @@ def flow(n: int = 1) -> None:
 def slow(folder: str, n: int = 1) -> None:
     waits(folder, big(small(n)))
 """
+EXPORTED = ("run flow", "ledger export laptop.headrace")
+TWICE = ("run flow --n 1", "run flow --n 2")
 
 
 @pytest.fixture
@@ -90,9 +93,10 @@ def rows(home: str | Path, table: str, columns: str = "*") -> list[tuple[Any, ..
         return sorted((tuple(row[place] for place in kept) for row in found), key=repr)
 
 
-def test_a_project_moves_without_loss_and_its_results_are_reused(project: Project, other: Project) -> None:
-    for n in ("1", "2"):
-        assert project.headrace("run", "flow", "--n", n).code == 0
+def test_a_project_moves_without_loss_and_its_results_are_reused(
+    project: Project, begun: Beginnings, other: Project
+) -> None:
+    begun(project.root, *TWICE)
     there = export(project)
     assert (there["runs"], there["lacking"]) == (2, [])
     here = bring(other)
@@ -147,12 +151,12 @@ def test_what_attempts_printed_that_died_or_had_no_time_left_moves_too(project: 
     assert other.headrace("logs", "latest").out == project.headrace("logs", "latest").out
 
 
-def test_it_can_be_repeated_and_goes_back(project: Project, other: Project) -> None:
-    project.headrace("run", "flow")
-    export(project)
+def test_it_can_be_repeated_and_goes_back(project: Project, begun: Beginnings, other: Project) -> None:
+    begun(project.root, *EXPORTED)
     bring(other)
     assert bring(other) == {
         "runs": 0, "known": 1, "results": 0, "cursors": 0, "versions": 0, "blobs": 0, "bytes": 0, "lacking": [],
+        "forgotten": [],
         "standing": {
             "cursors": 0, "versions": 0, "aliases": 0, "alias_moves": 0, "outbox": 0, "routes": 0, "tokens": 0,
             "erasures": 0, "erased": 0, "prediction_parts": 0, "label_parts": 0, "label_withdrawals": 0,
@@ -166,9 +170,8 @@ def test_it_can_be_repeated_and_goes_back(project: Project, other: Project) -> N
     assert {task["state"] for task in project.headrace("run", "flow", "--n", "7", "--json").json["tasks"]} == {"reused"}
 
 
-def test_the_file_of_settings_may_stand_before_the_command(project: Project) -> None:
-    project.headrace("run", "flow")
-    export(project)
+def test_the_file_of_settings_may_stand_before_the_command(project: Project, begun: Beginnings) -> None:
+    begun(project.root, *EXPORTED)
     project.write("shared.toml", '[ledger]\nurl = "sqlite:///shared.db"\n[store]\nurl = "shared"\n')
     done = project.headrace("--config", "shared.toml", "ledger", "import", "laptop.headrace")
     assert done.code == 0, done
@@ -217,9 +220,10 @@ def test_a_run_that_went_on_in_both_places_is_refused_and_nothing_written(
     check_json_error(other.headrace("ledger", "import", "later.headrace", "--json"), 2, run)
 
 
-def test_equal_generations_that_became_one_here_are_no_difference(project: Project, other: Project) -> None:
-    for n in ("1", "2"):
-        project.headrace("run", "flow", "--n", n)  # both keep the same bundle
+def test_equal_generations_that_became_one_here_are_no_difference(
+    project: Project, begun: Beginnings, other: Project
+) -> None:
+    begun(project.root, *TWICE)  # both keep the same bundle
     export(project)
     bring(other)
     assert other.headrace("gc").code == 0
@@ -227,17 +231,18 @@ def test_equal_generations_that_became_one_here_are_no_difference(project: Proje
     assert other.headrace("fsck", "--deep").code == 0
 
 
-def test_rows_come_alone_where_the_store_is_shared(project: Project, other: Project) -> None:
-    project.headrace("run", "flow")
-    assert export(project, "laptop.headrace", "--no-blobs")["blobs"] == 0
-    assert len(bring(other, code=5)["lacking"]) == 2
+def test_rows_come_alone_where_the_store_is_shared(project: Project, begun: Beginnings, other: Project) -> None:
+    begun(project.root, *EXPORTED)
+    assert export(project, "rows.headrace", "--no-blobs")["blobs"] == 0
+    assert len(bring(other, "rows.headrace", code=5)["lacking"]) == 2
     project.write("shared.toml", f'[ledger]\nurl = "sqlite:///shared.db"\n[store]\nurl = "{project.home / "store"}"\n')
-    assert bring(project, "laptop.headrace", "--config", "shared.toml")["lacking"] == []
+    assert bring(project, "rows.headrace", "--config", "shared.toml")["lacking"] == []
 
 
-def test_a_blob_that_is_gone_or_damaged_is_said_to_be_lacking(project: Project, other: Project) -> None:
-    project.headrace("run", "flow")
-    project.headrace("run", "flow", "--n", "2")
+def test_a_blob_that_is_gone_or_damaged_is_said_to_be_lacking(
+    project: Project, begun: Beginnings, other: Project
+) -> None:
+    begun(project.root, *TWICE)
     files = sorted((project.home / "store" / "blobs").glob("*/*"), key=lambda path: path.stat().st_size)
     files[-1].unlink()
     files[-2].chmod(0o644)
@@ -247,9 +252,8 @@ def test_a_blob_that_is_gone_or_damaged_is_said_to_be_lacking(project: Project, 
     assert sorted(bring(other, code=5)["lacking"]) == sorted(found["lacking"])
 
 
-def test_what_is_no_archive_or_not_whole_is_refused(project: Project, other: Project) -> None:
-    project.headrace("run", "flow")
-    export(project)
+def test_what_is_no_archive_or_not_whole_is_refused(project: Project, begun: Beginnings, other: Project) -> None:
+    begun(project.root, *EXPORTED)
     data = (project.root / "laptop.headrace").read_bytes()
     check_error(other.headrace("ledger", "import", "none.headrace"), 2, "No such file", hint="export")
     check_error(other.headrace("ledger", "import", "."), 2, "Is a directory", hint="export")
@@ -269,9 +273,8 @@ def test_what_is_no_archive_or_not_whole_is_refused(project: Project, other: Pro
     assert rows(other.environment["HEADRACE_HOME"], "runs") == []
 
 
-def test_an_archive_of_a_newer_headrace_is_refused(project: Project, other: Project) -> None:
-    project.headrace("run", "flow")
-    export(project)
+def test_an_archive_of_a_newer_headrace_is_refused(project: Project, begun: Beginnings, other: Project) -> None:
+    begun(project.root, *EXPORTED)
     with tarfile.open(project.root / "laptop.headrace") as old, tarfile.open(project.root / "newer", "w") as new:
         for member in old:
             file = old.extractfile(member)
@@ -284,19 +287,17 @@ def test_an_archive_of_a_newer_headrace_is_refused(project: Project, other: Proj
     check_error(other.headrace("ledger", "import", "newer"), 2, "newer Headrace, 9.1", hint="upgrade")
 
 
-def test_a_file_that_is_there_or_cannot_be_written_is_told(project: Project) -> None:
-    project.headrace("run", "flow")
-    export(project)
+def test_a_file_that_is_there_or_cannot_be_written_is_told(project: Project, begun: Beginnings) -> None:
+    begun(project.root, *EXPORTED)
     check_error(project.headrace("ledger", "export", "laptop.headrace"), 2, "there already", hint="another file")
     check_error(project.headrace("ledger", "export", "no/such/folder"), 2, "No such file", hint="a folder")
     assert [path.name for path in project.root.glob(".*part")] == []
 
 
 def test_a_disk_that_is_full_leaves_no_half_archive_and_no_half_run(
-    project: Project, other: Project, tmp_path: Path
+    project: Project, begun: Beginnings, other: Project, tmp_path: Path
 ) -> None:
-    project.headrace("run", "flow")
-    export(project)
+    begun(project.root, *EXPORTED)
     disk = tmp_path / "disk"
     disk.mkdir()
     mount("-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk))

@@ -57,6 +57,21 @@ def shell(versions: Path, tmp_path: Path) -> Shell:
     return Shell(shutil.copytree(versions, tmp_path / "project"))
 
 
+@pytest.fixture(scope="module")
+def columns(versions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that project with two more versions. The fifth takes the column `z` instead of `x`, and the sixth
+    takes `z` as a text."""
+    shell = Shell(shutil.copytree(versions, tmp_path_factory.mktemp("columns") / "project"))
+    for words in (("--depth", "5"), ("--depth", "6", "--kind", "string")):
+        assert shell("run", "flow", "--column", "z", *words).code == 0
+    return shell.folder
+
+
+@pytest.fixture
+def other_columns(columns: Path, tmp_path: Path) -> Shell:
+    return Shell(shutil.copytree(columns, tmp_path / "project"))
+
+
 def route(shell: Shell) -> dict[str, Any]:
     """Return the present route of the only endpoint: the version and share of each variant, and its shadow."""
     (found,) = shell("endpoints", "--json").json["endpoints"]
@@ -156,8 +171,10 @@ def test_rollback_sends_all_requests_to_the_version_before(shell: Shell) -> None
     assert len(shell("endpoints", "delays", "--json").json["moves"]) == 6
 
 
-def test_a_version_that_takes_other_columns_than_production_gets_no_share_without_a_reason(shell: Shell) -> None:
-    shell("run", "flow", "--depth", "5", "--column", "z")
+def test_a_version_that_takes_other_columns_than_production_gets_no_share_without_a_reason(
+    other_columns: Shell,
+) -> None:
+    shell = other_columns
     shell("promote", "delays:1")
     for words in (("--share", "0.1"), ("--shadow",)):
         refused = shell("route", "delays:5", *words)
@@ -170,9 +187,9 @@ def test_a_version_that_takes_other_columns_than_production_gets_no_share_withou
 
 
 def test_a_promotion_and_a_rollback_to_a_version_with_other_columns_warn_whose_requests_are_refused(
-    shell: Shell,
+    other_columns: Shell,
 ) -> None:
-    shell("run", "flow", "--depth", "5", "--column", "z")
+    shell = other_columns
     first = shell("promote", "delays:1", "--key", "who", "--json")
     assert (first.json["warnings"], first.err) == ([], "")
     unless = 'unless the server\'s settings have `missing = "take"` and `unknown = "take"`'
@@ -185,7 +202,6 @@ def test_a_promotion_and_a_rollback_to_a_version_with_other_columns_warn_whose_r
         )
         assert (moved.code, moved.json["warnings"], moved.err) == (0, [told], f"warning: {told}\n")
     assert shell("promote", "delays:2").err == ""
-    shell("run", "flow", "--depth", "6", "--column", "z", "--kind", "string")
     shell("promote", "delays:5")
     retyped = shell("promote", "delays:6")
     assert retyped.err.endswith(
@@ -193,8 +209,8 @@ def test_a_promotion_and_a_rollback_to_a_version_with_other_columns_warn_whose_r
     )
 
 
-def test_the_alias_production_of_an_endpoint_warns_as_promote_does(shell: Shell) -> None:
-    shell("run", "flow", "--depth", "5", "--column", "z")
+def test_the_alias_production_of_an_endpoint_warns_as_promote_does(other_columns: Shell) -> None:
+    shell = other_columns
     assert shell("alias", "model:delays:1", "production", "--json").json["warnings"] == []
     assert shell("alias", "model:delays:5", "production").err == ""  # there is no endpoint yet
     shell("promote", "delays:1")

@@ -403,7 +403,7 @@ def test_a_preparation_that_does_not_give_what_the_model_takes_is_told_before_it
 
 def test_promote_and_rollback_take_effect_at_once_and_no_request_fails(project: Project) -> None:
     deployed(project, "release")
-    with serving(project) as served, served.load(pause_s=0.02):
+    with serving(project) as served, served.load(pause_s=0.05):
         deploy(project, "trial", "--slope", "2")
         wait_for(lambda: any(version == "lines:2" for _, version in served.versions))
         wanted = {"promote": "lines:2", "rollback": "lines:1"}
@@ -457,7 +457,7 @@ def test_a_customer_keeps_a_variant_and_a_share_that_grows_moves_nobody_back(pro
 
 def test_a_model_process_that_is_killed_is_started_again(project: Project) -> None:
     deployed(project, "release")
-    with serving(project) as served, served.load():
+    with serving(project) as served, served.load(pause_s=0.005):
         wait_for(lambda: served.versions)
         (process,) = served.model_processes()
         process.kill()

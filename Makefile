@@ -60,11 +60,11 @@ examples: $(TORCH) ## run all examples but the heavy ones; what they made lies i
 shared: $(INSTALLED) ## run examples/flights on PostgreSQL, S3 and a Ray cluster of several nodes, and compare
 	$(BIN)/python -m examples.shared
 
-# Tests often wait, for processes and servers, so on two cores there are three of them at once. Those of one file stay
+# Tests often wait, for processes and servers, so on two cores there are four of them at once. Those of one file stay
 # together, since they share what takes long to make. Files come in their order: if those with few tests came last, some
 # that take minutes would be among them.
-AT_ONCE ?= 3
-test: $(TORCH) ## run the tests, AT_ONCE=3 of them
+AT_ONCE ?= 4
+test: $(TORCH) ## run the tests, AT_ONCE=4 of them
 	$(BIN)/python -m pytest --numprocesses $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 proofs: $(TORCH) ## run the proofs that take long; `make test` runs a small form of each

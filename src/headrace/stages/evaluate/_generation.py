@@ -59,7 +59,7 @@ def _check_written(texts: Any, prompt: Any, generate: Any) -> None:
 
 @ready(
     "evaluate.generation",
-    version=16,
+    version=17,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="generation",

@@ -75,7 +75,7 @@ def _check(given: Mapping[str, Any]) -> None:
 
 @ready(
     "evaluate.regression",
-    version=19,
+    version=20,
     on=("numpy", "pandas"),
     kind="evaluate",
     name="regression",

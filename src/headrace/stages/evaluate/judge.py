@@ -273,7 +273,7 @@ def _by_heart(leak: Leak) -> str:
         why = f"chance explains up to {leak.chance:,}"
         if leak.different < DISTINCT:
             why = f"only {leak.different:.0%} of the rows are distinct"
-        return f"{equal} This tells nothing, since {why}. A `key` would show whether they are the same."
+        return f"{equal} This proves nothing, since {why}. A `key` would show whether they are the same."
     if not leak.is_by_key:
         beyond = f"Chance explains up to {leak.chance:,} equal rows. " if leak.chance else ""
         one = count == 1
@@ -299,7 +299,7 @@ def _chose(overlap: Overlap, rows: int) -> str:
     if not overlap.tells:
         equal = f"{'equals a row' if count == '1' else 'equal rows'} among {chose}"
         return (
-            f"{count} of the {rows:,} rows judged {equal}. This tells nothing, since chance explains up to"
+            f"{count} of the {rows:,} rows judged {equal}. This proves nothing, since chance explains up to"
             f" {overlap.chance:,}. A `key`, and these rows as `valid`, would show whether they are the same."
         )
     return f"{count} of the {rows:,} rows judged may have been among {chose}, so the numbers flatter it."

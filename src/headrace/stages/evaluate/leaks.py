@@ -14,7 +14,7 @@ from headrace.errors import UsageError
 from headrace.models.frames import check_column
 from headrace.models.model import Model
 from headrace.spec.report import Grid
-from headrace.stages.tables.sketch import KEPT, digests, read, sketch
+from headrace.stages.tables.sketch import KEPT, Sketch, digests, read, sketch
 
 SHOWN = 10
 
@@ -24,7 +24,9 @@ SURE = 3.1
 """By how many standard deviations the number of equal rows must be above the number that chance gives: then p is below
 0.001."""
 RARE = 0.001
-"""Two tables are the same if another table has the same rows by chance at most this often."""
+"""What chance gives at most this often isn't chance."""
+FEW = 200
+"""If at most so many rows of two tables occur more than once, the odds of equal rows are computed exactly."""
 
 
 class Leak(NamedTuple):
@@ -98,24 +100,68 @@ def by_chance(mine: Any, theirs: Any) -> int:
     """Return how many rows of one table may have an equal row in another by chance, given the digests of all rows.
 
     This is the limit of a permutation test. If the tables have no row in common, and their rows come from the same
-    source, then each deal of all rows to the two tables is equally likely. A row that stands `count` times in both
-    tables together has no equal row in the other table if all of its copies are dealt to this one. The sum of these
-    rows has a known mean and variance, given the size of this table. The distribution of the values plays no part, nor
-    do columns that depend on each other. If the tables come from different sources, chance gives fewer equal rows.
+    source, then each deal of all rows to the two tables is equally likely. The distribution of the values plays no
+    part, nor do columns that depend on each other. If the tables come from different sources, chance gives fewer equal
+    rows.
 
     Two equal tables are never chance, unless they have so few rows, or so few different rows, that they may be.
     """
     if len(mine) == len(theirs) and np.array_equal(np.sort(mine), np.sort(theirs)) and not _may_recur(mine):
         return 0
-    rows = len(mine) + len(theirs)
-    count = np.unique(np.concatenate([mine, theirs]), return_counts=True)[1].astype(float)
-    share = len(mine) / rows
-    alone = share**count
-    together = (1 - share) * float(np.sum(count**2 * alone))
-    variance = float(np.sum(count**2 * alone * (1 - alone))) - together**2 / max(rows * share * (1 - share), 1e-9)
+    counts = np.unique(np.concatenate([mine, theirs]), return_counts=True)[1]
+    limit = _exact_limit if counts[counts > 1].sum() <= FEW else _normal_limit
+    return limit(counts, len(mine))
+
+
+def _exact_limit(counts: Any, size: int) -> int:
+    """Return the number of equal rows that a deal to a table of `size` rows exceeds with a probability of at most
+    `RARE`. `counts` are the numbers of copies of each different row.
+
+    The probability is the number of such deals as a share of all deals, as in Fisher's exact test. The deals are
+    counted one different row after the other: `taken` of its copies can be dealt to this table in C(copies, taken)
+    ways. These copies have an equal row in the other table, unless all copies are here. The rows that occur once fill
+    the rest of the table.
+
+    For example, let no table have equal rows of its own, and let them share `k` rows. Then all of the `k` pairs are
+    split. Of C(rows, size) deals, 2^k C(rows - 2k, size - k) split them all. In large tables this is a share of nearly
+    (2s (1 - s))^k, where `s` is this table's share of the rows: 2^-k for tables of the same size.
+    """
+    rows, several = int(counts.sum()), counts[counts > 1].tolist()
+    most = sum(several)
+    ways = np.zeros((most + 1, most + 1))  # by the number of rows dealt here, and by how many of them are equal rows
+    ways[0, 0] = 1
+    for copies in several:
+        before, ways = ways, np.zeros_like(ways)
+        for taken in range(copies + 1):
+            equal = taken if taken < copies else 0
+            fewer = before[: most + 1 - taken, : most + 1 - equal]
+            ways[taken:, equal:] += float(math.comb(copies, taken)) * fewer
+    rest = [_log_ways(rows - most, size - taken) - _log_ways(rows, size) for taken in range(most + 1)]
+    at_least = np.cumsum((np.exp(rest) @ ways)[::-1])[::-1]
+    return int(np.count_nonzero(at_least > RARE)) - 1
+
+
+def _log_ways(rows: int, size: int) -> float:
+    """Return the logarithm of the number of ways to choose `size` of `rows` rows."""
+    if not 0 <= size <= rows:
+        return -math.inf
+    return math.lgamma(rows + 1) - math.lgamma(size + 1) - math.lgamma(rows - size + 1)
+
+
+def _normal_limit(counts: Any, size: int) -> int:
+    """Return nearly the same as `_exact_limit`, for any number of rows that occur more than once.
+
+    A row of `copies` copies has no equal row in the other table if all copies are dealt to this one. The number of
+    these rows has a known mean and variance, given the size of this table. Its distribution is nearly normal.
+    """
+    rows, copies = int(counts.sum()), counts.astype(float)
+    share = size / rows
+    alone = share**copies
+    together = (1 - share) * float(np.sum(copies**2 * alone))
+    variance = float(np.sum(copies**2 * alone * (1 - alone))) - together**2 / max(rows * share * (1 - share), 1e-9)
     deviation = math.sqrt(max(variance, 0.0))
     skewed = (SURE**2 - 1) / 6  # small numbers are skewed like Poisson's distribution (Cornish & Fisher 1938)
-    return math.floor(len(mine) - float(np.sum(count * alone)) + SURE * deviation + skewed)
+    return math.floor(size - float(np.sum(copies * alone)) + SURE * deviation + skewed)
 
 
 def _may_recur(digests: Any) -> bool:
@@ -165,32 +211,47 @@ def overlap(
 ) -> Overlap | None:
     """Return how many rows of a table were used to choose a model's number of training rounds.
 
-    If `valid` has the rows that were used, and both tables have the columns `key`, the rows are compared by `key`.
+    The model doesn't have these rows, but a sketch of them: digests of their features. If `valid` matches the sketch,
+    and both tables have the columns `key`, the rows are compared by `key`. Otherwise, they are compared by the sketch.
 
-    Otherwise, these rows are found by the model's sketch, which holds digests of the features of the rows that were
-    used. The result is None if the model has no sketch, or if the table lacks a feature. If most rows of `table`, or of
-    the table that was used, are equal to other rows of the same table anyway, equal rows tell little. Then only whole
-    tables are compared: all rows of `table` count as used if both tables have the same rows equally often. Otherwise,
-    no row counts as used.
+    The result is None if the model has no sketch, or if the table lacks a feature.
     """
-    theirs = read(model.chosen_on) if {*features} <= {*table.column_names} else None
-    mine = sketch(table, features) if theirs is not None else None
-    if theirs is None or mine is None or not len(theirs.digests):
+    used = read(model.chosen_on) if {*features} <= {*table.column_names} else None
+    judged = sketch(table, features) if used is not None else None
+    if used is None or judged is None:
         return None
-    if valid is not None and key and {*key, *features} <= {*valid.column_names} and {*key} <= {*table.column_names}:
-        given = sketch(valid, features)
-        if given is not None and given.text() == theirs.text():
-            return Overlap(len(leaks(table, valid, key).rows), theirs.rows, is_counted=True, key=tuple(key))
+    if valid is not None and _is_keyed(table, key) and _is_keyed(valid, key) and _is_of(used, valid, features):
+        return Overlap(len(leaks(table, valid, key).rows), used.rows, is_counted=True, key=tuple(key))
     found = digests(table, [each for each in features if not pa.types.is_nested(table.schema.field(each).type)])
-    is_counted = theirs.different <= KEPT
-    different = min(theirs.different / theirs.rows, mine.different / mine.rows)
-    if theirs.text() == mine.text() and theirs.total and not _may_recur(found):
-        return Overlap(mine.rows, theirs.rows, is_counted=True)
+    return _by_sketch(used, judged, found)
+
+
+def _is_keyed(table: pa.Table, key: Sequence[str]) -> bool:
+    """Return whether rows can be compared by `key`: there is a key, and the table has its columns."""
+    return bool(key) and {*key} <= {*table.column_names}
+
+
+def _is_of(used: Sketch, table: pa.Table, features: Sequence[str]) -> bool:
+    """Return whether a table has the rows of a sketch."""
+    given = sketch(table, features) if {*features} <= {*table.column_names} else None
+    return given is not None and given.matches(used)
+
+
+def _by_sketch(used: Sketch, judged: Sketch, found: Any) -> Overlap:
+    """Return how many judged rows are among the rows of the sketch `used`, given the digests of the judged rows.
+
+    If both tables have the same rows, all rows count. If most rows of one table are equal to other rows of it anyway,
+    equal rows prove nothing, and no row counts.
+    """
+    different = min(each.different / each.rows for each in (used, judged))
+    if judged.matches(used) and not _may_recur(found):
+        return Overlap(judged.rows, used.rows, is_counted=True)
     if different < DISTINCT:
-        return Overlap(0, theirs.rows, is_counted=True)
-    count = int(np.isin(found, theirs.digests).sum())
-    count = count if is_counted else round(count * theirs.different / KEPT)
-    return Overlap(count, theirs.rows, is_counted, chance=_twins(mine.rows, different, min(KEPT, theirs.different)))
+        return Overlap(0, used.rows, is_counted=True)
+    count, is_counted = int(np.isin(found, used.digests).sum()), used.different <= KEPT
+    if not is_counted:
+        count = round(count * used.different / KEPT)
+    return Overlap(count, used.rows, is_counted, chance=_twins(judged.rows, different, len(used.digests)))
 
 
 def _twins(rows: int, different: float, kept: int) -> int:

@@ -34,6 +34,16 @@ class Sketch(NamedTuple):
         kept = base64.urlsafe_b64encode(self.digests.astype("<u8").tobytes()).decode().rstrip("=")
         return f"{_HEAD}.{self.rows}.{self.different}.{kept}{f'.{self.total:x}' if self.total else ''}"
 
+    def matches(self, other: Sketch) -> bool:
+        """Return whether both sketches may be of the same rows, in any order.
+
+        If one of them has no checksum, only the other three parts are compared. Then tables with the same different
+        rows match, even if these rows don't occur equally often.
+        """
+        has_totals = self.total and other.total
+        is_alike = self[:2] == other[:2] and np.array_equal(self.digests, other.digests)
+        return is_alike and (not has_totals or self.total == other.total)
+
 
 def sketch(table: pa.Table, names: Sequence[str]) -> Sketch | None:
     """Return the sketch of a table by these columns, in this order. Return None if there are no rows or no usable
@@ -66,7 +76,7 @@ def read(text: object) -> Sketch | None:
         told = Sketch(int(rows), int(different), found, *(int(each, 16) for each in total))
     except (TypeError, ValueError, binascii.Error):
         return None
-    return told if 0 < told.different <= told.rows else None
+    return told if 0 < len(told.digests) <= told.different <= told.rows else None
 
 
 def digests(table: pa.Table, names: Sequence[str]) -> Any:

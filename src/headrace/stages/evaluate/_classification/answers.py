@@ -215,29 +215,38 @@ def _cutting(judge: Judge, cases: Cases, call: ClassificationCall, classes: Sequ
     valid = call.valid
     if valid is None or not isinstance(call.threshold, str):
         return threshold_of(call.threshold, None, None)
-    key = judge.key if {*judge.key} <= {*valid.column_names} else ()
-    leak = leaks(valid, cases.table, key or None)
-    # Rows may be equal by chance. Then they count as the same only if the whole tables are equal.
-    is_same = leak.tells or valid.equals(cases.table)
-    if valid.num_rows and len(leak.rows) == valid.num_rows and is_same:
-        raise UsageError(
-            "all rows of `valid` are among those that are judged",
-            hint="a threshold chosen on them would flatter the model: give other rows",
-        )
     places = with_target(valid, cases.target)
     if not len(places):
         raise UsageError(f"no row of `valid` has a `{cases.target}`", hint="give rows to choose the threshold on")
     held = cases._replace(table=rows_at(valid, places), given=valid.num_rows)
+    shared = _shared(held.table, cases.table, judge.key)
     said = scores_of(judge.model, held, call.scores, call.predict)
     values = labels(held)
     own = claim("valid", said, classes, positive)
     assert own.chances is not None
     found = threshold_of(call.threshold, _numbers(values, classes, positive) == 1, own.chances[:, 1])
-    if not leak.tells or len(leak.rows) <= valid.num_rows // 100:
+    if shared <= held.rows // 100:
         return found
-    count = f"{len(leak.rows):,} of the {valid.num_rows:,} validation rows"
-    flattered = f"{count} are among the rows judged, which flatters the model"
+    flattered = f"{shared:,} of the {held.rows:,} validation rows are among the rows judged, which flatters the model"
     return found._replace(how=f"{found.how}; {flattered}")
+
+
+def _shared(valid: pa.Table, judged: pa.Table, key: Sequence[str]) -> int:
+    """Return how many rows of `valid` are among the judged rows, by `key` if `valid` has these columns. Without a key,
+    the number is 0 if chance explains the equal rows.
+
+    Raises:
+        UsageError: all rows of `valid` are among the judged rows.
+    """
+    leak = whole = leaks(valid, judged, key if key and {*key} <= {*valid.column_names} else None)
+    if leak.is_by_key:
+        whole = leaks(valid, judged, None)  # rows without a key are the same as no other row by key
+    if valid.equals(judged) or any(each.tells and len(each.rows) == valid.num_rows for each in (leak, whole)):
+        raise UsageError(
+            "all rows of `valid` are among those that are judged",
+            hint="a threshold chosen on them would flatter the model: give other rows",
+        )
+    return len(leak.rows) if leak.tells else 0
 
 
 def _rates(

@@ -203,3 +203,31 @@ def test_runs_are_sorted_by_what_they_logged(logging: Shell) -> None:
     found = logging("runs", "--sort", "train/loss", "--json").json["runs"]
     assert [run["run"] for run in found] == [runs[1], runs[2], runs[0]]
     assert found[0]["metric"]["count"] == 50
+
+
+def test_a_reused_task_shows_its_warnings_also_after_its_makers_new_code_has_no_such_task(project: Shell) -> None:
+    code = """
+    import headrace as hr
+
+    @hr.stage(retries=1, backoff="0s")
+    def NAME() -> int:
+        hr.log("warning", f"attempt {hr.attempt().number}")
+        if hr.attempt().number == 1:
+            raise RuntimeError("it broke")
+        return 1
+
+    @hr.pipeline
+    def flow() -> None:
+        NAME()
+    """
+    project.write("pipelines.py", code.replace("NAME", "tried"))
+    maker, user = _run(project, "flow"), _run(project, "flow")
+    project.write("pipelines.py", code.replace("NAME", "renamed"))
+    assert project("resume", maker, "--new-code").code == 0
+    for run, task in ((user, "tried"), (maker, "renamed")):
+        done = project("show", run, "--json")
+        assert (done.code, done.json["warnings"]) == (0, [{"task": task, "text": "attempt 2"}])
+        assert f"`{task}` warns: attempt 2" in project("show", run).out
+        assert project("show", run, "--html", "--to", "page.html").code == 0
+        page = (project.folder / "page.html").read_text()
+        assert ("attempt 2" in page, "attempt 1" in page) == (True, False)

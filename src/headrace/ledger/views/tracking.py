@@ -30,7 +30,7 @@ from headrace.ledger.records import (
     VersionRecord,
 )
 from headrace.ledger.standing.tables import BY_TABLE
-from headrace.ledger.views.attempts import Keys, attempts_of_result, keys_of
+from headrace.ledger.views.attempts import Attempts
 from headrace.ledger.views.endpoints import EndpointViews
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import run_view
@@ -251,39 +251,43 @@ class TrackingViews(EndpointViews):
         self, kind: LoggedKind, run: str | None, task: str | None, name: str | None, *, of_result: bool = False
     ) -> Iterator[tuple[MetricView, Curves]]:
         """Yield each metric, with all curves of the task that logged it. The curves are read from the run's events."""
-        read, launched, number = dict[tuple[str, str], Curves](), dict[str, Keys](), self._query.run(run).number
+        read, attempts = dict[tuple[str, str, str], Curves](), Attempts(self._query)
+        number = self._query.run(run).number
         for metric in self.metrics(run, kind=kind):
             if task not in (None, metric.task) or name not in (None, metric.name):
                 continue
-            if (metric.task, metric.source) not in read:
-                read[metric.task, metric.source] = self._curves(metric, number, launched, of_result=of_result)
-            curves = read[metric.task, metric.source]
+            where = metric.task, metric.run, metric.source
+            if where not in read:
+                read[where] = self._curves(metric, number, attempts, of_result=of_result)
+            curves = read[where]
             if Name(metric.source, kind, metric.name) in {**curves.numbers, **curves.shown}:
                 yield metric, curves  # otherwise its run was forgotten, or no attempt that counts logged it
 
-    def _curves(self, metric: MetricView, shown: int, launched: dict[str, Keys], *, of_result: bool) -> Curves:
-        """Return what was logged for the output that a task has in the run with the number `shown`. `launched`
-        remembers what `keys_of` returns, by run. With `of_result`, only the attempts count from which the output comes.
-        """
+    def _curves(self, metric: MetricView, shown: int, attempts: Attempts, *, of_result: bool) -> Curves:
+        """Return everything that was logged for a task's output in the run with the number `shown`. `metric` names the
+        task, and the run and task that made its output. With `of_result`, attempts from which the output doesn't come
+        are left out."""
         curves = Curves()
         for row in self._query.all(self._sql.RUN_BY_ID, metric.run):
             bodies = self._query.all(self._sql.LOGGED_OF, row[0], metric.source)
             events = [event for _, body in bodies if isinstance(event := decode_event(body), Logged)]
-            is_result = of_result and bool(events) and self.task(metric.run, metric.source).attempts > 1
-            if is_result or len({event.attempt for event in events}) > 1:  # the run may have got new code between two
-                if metric.run not in launched:
-                    launched[metric.run] = keys_of(self._query, metric.run)
-                keys, present = launched[metric.run].get(metric.source, ({}, ""))
-                rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, shown, metric.task)
-                key = next((row.key for row in rows if row.key in keys.values()), present)
-                events = [event for event in events if keys.get(event.attempt) == key]
-                result = (
-                    attempts_of_result(self._query, metric.run, metric.source, key or "") if is_result else set[int]()
-                )
-                events = [event for event in events if not result or event.attempt in result]
+            if of_result or len({event.attempt for event in events}) > 1:
+                events = self._counted(events, metric, shown, attempts, of_result=of_result)
             for event in events:
                 curves.add(event)
         return curves
+
+    def _counted(
+        self, events: list[Logged], metric: MetricView, shown: int, attempts: Attempts, *, of_result: bool
+    ) -> list[Logged]:
+        """Return the events of those attempts that count for the output (see `_curves`)."""
+        keys, present = attempts.keys(metric.run, metric.source) if events else ({}, "")
+        if len({*keys, *(event.attempt for event in events)}) < 2:
+            return events  # otherwise the run may have got new code between two attempts
+        rows = self._query.read(TASK_ROWS, self._sql.TASK_ROW, shown, metric.task)
+        key = next((row.key for row in rows if row.key in keys.values()), present)
+        result = attempts.of_result(metric.run, metric.source, key or "") if of_result else set[int]()
+        return [event for event in events if keys.get(event.attempt) == key and (not result or event.attempt in result)]
 
     def held_signals(self, name: str | None = None) -> list[SignalView]:
         """Return the signals that are still in a run's inbox because no driver of the run knew their kinds, the oldest

@@ -26,7 +26,7 @@ from headrace.ledger.registry import register
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.ledger.transfer.archive import FORMAT, VERSION, Head
 from headrace.ledger.transfer.archive_check import columns
-from headrace.ledger.transfer.backup import Backups
+from headrace.ledger.transfer.backup import NOTE, Backups
 from headrace.ledger.transfer.transfer import Importer
 from headrace.ledger.upkeep.fsck import Checker
 from headrace.ledger.upkeep.gc import Collector
@@ -219,6 +219,12 @@ def test_a_backup_forgets_what_was_erased_and_an_older_snapshot_still_restores_t
     (older, _) = backups.snapshots()
     assert older.made == first.made
     assert older.name != first.name
+    backups.store.spool.spill(first.name, NOTE, msgspec.json.encode(first))  # as if it was killed before the note went
+    for name in (first.name, older.name, first.name.rpartition("-")[0]):
+        assert backups.find(name) == older
+    with alone(ledger, "a test") as lease:
+        assert backups.erase(ledger, HEAD, lease) == 0, "nothing is written again"
+    assert len(backups.snapshots()) == 2
     place = FolderStore(tmp_path / "new store")
     with open_ledger(tmp_path / "new") as new:
         with backups.archive(older, schema=SCHEMA) as archive, alone(new, "a test") as lease:

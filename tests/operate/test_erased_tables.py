@@ -214,7 +214,7 @@ def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice_and_n
 ) -> None:
     folder.write("pipelines.py", PIPELINES.replace("1_000", "10"))  # small: it lies in the ledger
     project, backup = run(folder, "first"), tmp_path / "backup"
-    made = [back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot.made for _ in range(2)]
+    older = [back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot for _ in range(2)]
     assert of(project).waits == ()
 
     class Killed(BaseException):
@@ -227,9 +227,21 @@ def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice_and_n
         killed.setattr(*step, kill)
         with pytest.raises(Killed):
             save(project, backup)
-    done = back_up(project, str(backup), keep=4, deep=False, **NO_PROGRESS)
-    assert [each.made for each in snapshots(project, str(backup))][:2] == made, "the two oldest are kept"
-    assert (len(snapshots(project, str(backup))), done.forgotten) == (4, ())
+
+    named = [each.name for each in snapshots(project, str(backup))]
+    assert len(named) == 5, "two of them twice"
+    for place, name in enumerate(named[:2]):
+        new = tmp_path / str(place)
+        new.mkdir()
+        (new / "headrace.toml").write_text("")
+        done = restore(load(new), str(backup), name=name, merge=False, **NO_PROGRESS)
+        assert done.snapshot.made in [each.made for each in older]
+        assert files_with(new) == [], "the copy without the person is restored"
+
+    again = back_up(project, str(backup), keep=4, deep=False, **NO_PROGRESS)
+    left = snapshots(project, str(backup))
+    assert [each.made for each in left][:2] == [each.made for each in older], "the two oldest are kept"
+    assert (len(left), again.forgotten, again.erased) == (4, (), 0)
     assert files_with(backup) == []
 
 

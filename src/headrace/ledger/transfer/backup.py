@@ -98,6 +98,9 @@ class Backups:
     def find(self, name: str | None = None) -> Snapshot:
         """Return the snapshot whose name begins with `name`, or the newest snapshot if `name` is None.
 
+        If a backup was killed while it erased a person, this snapshot may be there twice: the old one, perhaps without
+        its archive, and a copy without the person. Then the copy is returned, whichever of the two has the name.
+
         Raises:
             NotFoundError: there is no such snapshot, or the names of several snapshots begin with `name`.
         """
@@ -105,13 +108,22 @@ class Backups:
         if not found:
             raise NotFoundError(f"there is no backup in `{self.store.url}`", hint="`headrace backup` makes one")
         named = found[-1:] if name is None else [each for each in found if each.name.startswith(name)]
-        if len(named) != 1:
+        if len({each.made for each in named}) != 1:
             names = ", ".join(f"`{each.name}`" for each in found[-3:])
             raise NotFoundError(
                 f"{'several backups begin with' if named else 'there is no backup'} `{name}` in `{self.store.url}`",
                 hint=f"the newest are {names}",
             )
-        return named[0]
+        twins = [each for each in found if each.made == named[0].made]
+        return named[0] if len(twins) == 1 else max(twins, key=self._erased_count)
+
+    def _erased_count(self, snapshot: Snapshot) -> int:
+        """Return how many generations were erased in a snapshot's ledger, or -1 if its archive can't be read."""
+        try:
+            with self.archive(snapshot, schema=SCHEMA) as archive:
+                return len(set(erased_in(archive)))
+        except LedgerError:
+            return -1
 
     def archive(self, snapshot: Snapshot, *, schema: int) -> Archive:
         """Return a snapshot's archive, opened after a check of its bytes against its digest.
@@ -176,13 +188,17 @@ class Backups:
             LedgerError: a snapshot can't be read. This is raised after all others are done.
         """
         with closing(ledger.connect()) as db:
-            gone, past, failed = erased(db), list[Snapshot](), list[LedgerError]()
-            for _, twins in groupby(self.snapshots() if gone else (), key=attrgetter("made")):
+            gone, past, count, failed = erased(db), list[Snapshot](), 0, list[LedgerError]()
+            for _, same in groupby(self.snapshots() if gone else (), key=attrgetter("made")):
                 lease.renew()
+                twins = [*same]
                 try:
-                    past += self._erase_from([*twins], db, gone, head, lease)
+                    kept = self._erase_from(twins, db, gone, head, lease)
                 except LedgerError as error:
                     failed.append(error)
+                    continue
+                past += [each for each in twins if each is not kept]
+                count += kept not in twins
             self.store.delete_all([(each.digest, each.nonce) for each in past])
             for each in past:  # only now: nobody finds an archive without its note
                 self.store.spool.forget(each.name)
@@ -191,14 +207,16 @@ class Backups:
                 self.store.delete_all(some)
         if failed:
             raise failed[0]
-        return len(past)
+        return count
 
     def _erase_from(
         self, twins: Sequence[Snapshot], db: Database, gone: Set[Generation], head: Head, lease: Lease
-    ) -> list[Snapshot]:
-        """Return those of `twins` to delete, after the other one was written without the generations `gone`. Twins are
-        snapshots of the same moment. Usually there is only one; if a backup is killed here, it leaves the old one
-        beside the new one, perhaps without its archive, and `keep` must not count both.
+    ) -> Snapshot:
+        """Return a snapshot in which the generations `gone` are erased: one of `twins` or, if there is none, a copy of
+        one that is written now. The others can be deleted then.
+
+        Twins are snapshots of the same moment. Usually there is only one. If a backup was killed while it erased, there
+        are two: the old one, perhaps without its archive, and its copy.
 
         Raises:
             LedgerError: none of the twins can be read.
@@ -208,7 +226,7 @@ class Backups:
             try:
                 with self.archive(each, schema=SCHEMA) as archive:
                     if gone <= frozenset(erased_in(archive)):
-                        return [other for other in twins if other is not each]
+                        return each
             except LedgerError as error:
                 failed.append(error)
             else:
@@ -216,10 +234,9 @@ class Backups:
         if not readable:
             raise failed[0]
         with self.archive(readable[0], schema=SCHEMA) as archive:
-            self._write_again(readable[0], archive, db, replace(head, made=archive.head.made), lease)
-        return [*twins]
+            return self._write_again(readable[0], archive, db, replace(head, made=archive.head.made), lease)
 
-    def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> None:
+    def _write_again(self, snapshot: Snapshot, archive: Archive, db: Database, head: Head, lease: Lease) -> Snapshot:
         with self.store.draft() as draft:
             writer = Writer(draft.file, head)
             blobs, size = write_again(archive, writer, db, lease.renew)
@@ -235,6 +252,7 @@ class Backups:
             lacking=tuple(end.lacking),
         )
         self.store.spool.spill(again.name, NOTE, msgspec.json.encode(again))
+        return again
 
     def keep(self, count: int, lease: Lease, *, schema: int) -> tuple[tuple[str, ...], int]:
         """Keep the newest `count` snapshots and delete the others, then delete the blobs that no kept snapshot needs.

@@ -55,6 +55,8 @@ def test_values_are_equal_if_their_texts_are_and_a_number_has_one_text(
 def test_a_decimal_as_text_in_json_and_as_key_of_a_label_is_found_by_its_number() -> None:
     requests = pa.table({"input": ['{"customer": "7.00"}', '{"customer": "7.50"}', '{"customer": "07.00"}']})
     assert rows_about(requests, erasure("7")).tolist() == [True, False, False]
+    maps = [[("customer", each)] for each in ("7.00", "7")]
+    assert found(pa.array(maps, pa.map_(pa.string(), pa.string())), "7", "of") == [False, True], "no JSON"
     times = pa.array([0, 0, 0]).cast(pa.timestamp("us", "UTC"))
     labels = pa.table({"id": pa.nulls(3, pa.string()), "key": ["7.00", "7", "7.5"], "at": times})
     assert labels_about(labels, frozenset(), erasure("7")).tolist() == [True, True, False]

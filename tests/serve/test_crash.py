@@ -314,6 +314,8 @@ def test_long_rows_and_many_rows_and_many_requests_are_cut() -> None:
     lines = list(named("version 1", [suspect(b"[{}]")] * (MOST_NAMED + 5)))
     assert len(lines) == MOST_NAMED + 1
     assert lines[-1] == "version 1 was also answering 5 more requests"
+    *_, last = named("version 1", [suspect(b"[{}]")] * (MOST_NAMED + 1))
+    assert last == "version 1 was also answering 1 more request"
 
 
 def test_rows_that_can_not_be_shown_are_told() -> None:

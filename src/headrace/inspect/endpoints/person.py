@@ -130,19 +130,20 @@ def _is_in_request(data: bytes | None, erasure: Sought) -> bool:
 
 def _is_in_json(data: str | bytes | msgspec.Raw, erasure: Sought) -> bool:
     try:
-        return _is_in(_decode(data), erasure)
+        return _is_in(_decode(data), erasure, is_json=True)
     except UNREADABLE:
         return False
 
 
-def _is_in(value: object, erasure: Sought) -> bool:
-    """Return whether a JSON value is or contains an object about the person. A pair of a map counts as an object with
-    one field."""
+def _is_in(value: object, erasure: Sought, *, is_json: bool = False) -> bool:
+    """Return whether a value of a table, or a JSON value if `is_json` is True, is or contains an object about the
+    person. A pair of a map counts as an object with one field."""
     rest = [value]
     while rest:
         match rest.pop():
             case dict() as fields:
-                if any(_names_of(name, inner, erasure) for name, inner in fields.items() if name in erasure.columns):
+                named = (inner for name, inner in fields.items() if name in erasure.columns)
+                if any(_has_one(inner, erasure, is_json=is_json) for inner in named):
                     return True
                 rest += fields.values()
             case list() as values:
@@ -155,16 +156,17 @@ def _is_in(value: object, erasure: Sought) -> bool:
     return False
 
 
-def _names_of(name: str, value: object, erasure: Sought) -> bool:
+def _has_one(value: object, erasure: Sought, *, is_json: bool) -> bool:
+    """Return whether a value, or one of the values in a list, is the person's."""
     values = value if isinstance(value, list) else [value]
     plain = (each for each in values if each is not None and not isinstance(each, dict | list))
-    return name in erasure.columns and any(_is_one(each, erasure) for each in plain)
+    return any(_is_one(each, erasure, is_json=is_json) for each in plain)
 
 
-def _is_one(value: object, erasure: Sought) -> bool:
-    """Return whether a value in JSON is the person's. In JSON, decimals may be texts, such as `"17.00"`."""
+def _is_one(value: object, erasure: Sought, *, is_json: bool) -> bool:
+    """Return whether a value is the person's. In JSON, decimals may be texts, such as `"17.00"`."""
     text = key_text(value)
-    return erasure.is_about(text) or (number_text(text) != text and erasure.is_about(number_text(text)))
+    return erasure.is_about(text) or (is_json and number_text(text) != text and erasure.is_about(number_text(text)))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -192,8 +192,12 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
 
 
 def made_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
-    """Yield a text about each output of a task that needed an erased table, without tables in `erased` and small values
-    that aren't reports or preparations. `versions` has the versions of models and datasets, by digest."""
+    """Yield a text about each output of a task that needed an erased table. `versions` has the versions of models and
+    datasets, by digest.
+
+    Outputs in `erased` and small values are left out. But preparations are always included, and reports even if they
+    are small.
+    """
     yield from preparations(step)
     for output in step.outputs:
         is_small = output.text is not UNSET and output.type != REPORT

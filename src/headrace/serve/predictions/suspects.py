@@ -59,8 +59,9 @@ def named(version: str, suspects: Sequence[Suspect]) -> Iterator[str]:
     beside = f" together with {others:,} other{'s' * (others != 1)}" if others else ""
     for each in suspects[:MOST_NAMED]:
         yield f"{version} was answering this request{beside} when its process ended: {each.text()}"
-    if len(suspects) > MOST_NAMED:
-        yield f"{version} was also answering {len(suspects) - MOST_NAMED:,} more requests"
+    more = len(suspects) - MOST_NAMED
+    if more > 0:
+        yield f"{version} was also answering {more:,} more request{'s' * (more != 1)}"
 
 
 def _rows(given: bytes, form: Form) -> list[dict[str, Any]]:

@@ -120,8 +120,8 @@ class Journal:
         self._notices.append(notice)
 
     def renew(self) -> None:
-        """Note that the next commit deletes all stored rows of tasks and of what they logged, because these rows are
-        from an older trace."""
+        """Make the next commit delete all stored rows of tasks and of what they logged, because these rows are from an
+        older trace."""
         self._renewed = True
 
     def commit(self, run: RunRow | None, tasks: list[TaskRow], metrics: list[Summary]) -> None:

@@ -255,11 +255,11 @@ def _by_sketch(used: Sketch, judged: Sketch, found: Any) -> Overlap:
 
 
 def _twins(rows: int, different: float, kept: int) -> int:
-    """Return how many rows of a table may have an equal row in another table by chance, if `different` is the share of
-    rows that differ from each other within a table, and `kept` different rows of the other table are known.
+    """Return how many of the `rows` judged rows may be equal to a training row by chance. `different` is the share of
+    different rows among the training rows, and `kept` of those are known.
 
-    A row of the judged table is equal to a row of the other table as often as a row of the other table is equal to
-    another row there. Of `n` rows with `d` different ones, at most `2 (n - d)` are equal to another.
+    By chance, a judged row is equal to a training row as often as a training row is equal to another training row. If
+    `d` of `n` training rows are different, at most `2 (n - d)` of them are equal to another.
     """
     share = min(1.0, 2 * (1 - different))
     return math.ceil(rows * min(1.0, share + SURE * math.sqrt(share * (1 - share) / max(1, min(rows, kept)))))

@@ -92,16 +92,24 @@ def locked(path: Path, within_s: float) -> Iterator[bool]:
     Yield False if another one held the lock all the time: it may be stopped. If the disk has no file locks, nothing is
     locked, and True is yielded.
     """
-    lock, due = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), time.monotonic() + within_s
+    lock, due = _opened(path), time.monotonic() + within_s
     try:
         if not (is_ours := _takes(lock)):
-            with waiting(f"the lock {path}, which another process holds", within_s):
+            with waiting(f"the lock {path}", within_s):
                 while not is_ours and time.monotonic() < due and not is_hurried():
                     time.sleep(_LOCK_EVERY_S)
                     is_ours = _takes(lock)
         yield is_ours
     finally:
         os.close(lock)
+
+
+def _opened(path: Path) -> int:
+    """Open a file to lock it. NFS locks only files that are open for writing, but some may only be read."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _takes(lock: int) -> bool:

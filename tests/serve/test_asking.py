@@ -18,7 +18,7 @@ from headrace.models.hosting import Answer, Ask, Load, Loaded, Trouble, decode_o
 from headrace.models.streams import stream_of
 from headrace.run.wire import Frames, frame
 from headrace.serve.asking import Model, ModelGone, ModelSlow, Outcome, RowsRefused
-from headrace.serve.queue import ModelBusy, Pace
+from headrace.serve.queue import ModelBusy, Pace, Question, Queue
 
 PATIENCE_S = 60.0
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
@@ -464,6 +464,24 @@ def test_what_is_asked_together_at_no_further_cost_does_not_make_others_wait() -
         assert ModelBusy not in await settled(*tasks)
 
     run(test, most_wait_s=0.2)
+
+
+def test_requests_that_are_sent_one_by_one_make_others_wait_for_each_of_them() -> None:
+    async def test() -> None:
+        queue = Queue(most_rows=10, most_waiting=100, most_wait_s=0.25)
+        for rows in (1, 9):  # the model takes as long for nine rows as for one
+            queue.pace.took(rows, 0.1)
+
+        def stream() -> Question:
+            return Question({}, b"", 1, PATIENCE_S, None, asyncio.get_running_loop().create_future())
+
+        for _ in range(3):
+            queue.admit(stream(), rest_s=0.0)
+            queue.put(stream())
+        with pytest.raises(ModelBusy, match="3 requests wait for the model already, and it will probably need"):
+            queue.admit(stream(), rest_s=0.0)
+
+    asyncio.run(test())
 
 
 @given(fixed=st.floats(0, 1), each=st.floats(1e-4, 1), counts=st.lists(st.integers(1, 1_000), min_size=1, max_size=30))

@@ -1,6 +1,6 @@
 """Sends rows to a model process and gets its answers, in the only event loop of a web process. Requests that come while
 the model is busy are sent together when it is free. If the model is idle, all requests that came in the same turn of
-the event loop are sent together at once."""
+the event loop are sent together at once, as soon as it is known how long the model takes."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ class Model(asyncio.Protocol):
         if is_alone:
             self._queue.put_alone([question])
         else:
-            self._queue.admit(question.rows, self._rest_s())
+            self._queue.admit(question, self._rest_s())
             self._queue.put(question)
         loop = asyncio.get_running_loop()
         if not self._asked and self._begins is None:

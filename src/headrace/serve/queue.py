@@ -73,17 +73,18 @@ class Pace:
         self._squares = _FADES * self._squares + rows * rows
         self._products = _FADES * self._products + rows * seconds
 
-    def expects(self, rows: int) -> float:
-        """Return how many seconds the model will probably take for this many rows; 0 if nothing was measured."""
+    def expects(self, rows: int, calls: int = 1) -> float:
+        """Return how many seconds the model will probably take for this many rows, if they are sent in so many calls; 0
+        if nothing was measured."""
         if not self._rows:
             return 0.0
         mean = self._rows / self._count
         spread = self._squares / self._count - mean * mean
-        each = most = self._seconds / self._rows  # as if the time were proportional to the rows
+        per_row = most = self._seconds / self._rows  # as if the time were proportional to the rows
         if spread > _SAME_ROWS * mean * mean:
             covariance = self._products / self._count - mean * self._seconds / self._count
-            each = min(max(covariance / spread, 0.0), most)
-        return self._seconds / self._count + each * (rows - mean)
+            per_row = min(max(covariance / spread, 0.0), most)
+        return calls * (self._seconds / self._count - per_row * mean) + per_row * rows
 
 
 class Queue:
@@ -111,17 +112,18 @@ class Queue:
         """Whether so many requests wait that another one is refused, however short the wait."""
         return len(self._waiting) >= self._most_waiting
 
-    def admit(self, rows: int, rest_s: float) -> None:
-        """Raise `ModelBusy` if another request with this many rows may not wait. The model will probably be busy for
-        another `rest_s` seconds with what was sent to it. If requests whose clients have left could be the reason, they
-        are removed first."""
-        if self._waiting and self._refuses(rest_s + self._wait_s(rows)):
+    def admit(self, question: Question, rest_s: float) -> None:
+        """Raise `ModelBusy` if another request may not wait. The model will probably be busy for another `rest_s`
+        seconds with what was sent to it. If requests whose clients have left could be the reason, they are removed
+        first."""
+        if self._waiting and self._refuses(rest_s + self._before_s(question)):
             self._waiting = deque(each for each in self._waiting if not each.answered.done())
-            wait_s, count = rest_s + self._wait_s(rows), len(self._waiting)
+            wait_s, count = rest_s + self._before_s(question), len(self._waiting)
             if count and self._refuses(wait_s):
+                need = f", and it will probably need {wait_s:.2g} s for what came before this request"
                 raise ModelBusy(
-                    f"{count:,} request{'s wait' if count != 1 else ' waits'} for the model already, and it will "
-                    f"probably need {wait_s:.2g} s for what came before this request",
+                    f"{count:,} request{'s wait' if count != 1 else ' waits'} for the model already"
+                    f"{need if self.pace.is_known else ''}",
                     again_s=wait_s,
                 )
 
@@ -166,11 +168,16 @@ class Queue:
     def _refuses(self, wait_s: float) -> bool:
         return self.is_full or wait_s > self._most_wait_s
 
-    def _wait_s(self, rows: int) -> float:
-        """Return how many seconds the model will probably need for the requests that wait, beyond what it needs for
-        `rows` rows that are sent together with them."""
-        waiting = sum(each.rows for each in (*self._alone, *self._waiting))
-        return self.pace.expects(waiting + rows) - self.pace.expects(rows)
+    def _before_s(self, question: Question) -> float:
+        """Return how many seconds the model will probably need for the requests that wait, beyond what it will need for
+        this one. Requests with different columns count as if they could be sent together."""
+        waiting = [*self._alone, *self._waiting]
+        streams = sum(each.arrow is not None for each in self._waiting)
+        rows = sum(each.rows for each in waiting)
+        calls = len(self._alone) + streams + rows // self._most_rows
+        if question.arrow is not None and len(self._waiting) > streams:
+            calls += 1
+        return self.pace.expects(rows, calls)
 
     def _may_join(self, question: Question, first: Question, rows: int) -> bool:
         """Return whether a request may be sent together with `first`, so that `rows` rows are sent in all.

@@ -132,7 +132,7 @@ def _alone(bundles: Path) -> Iterator[None]:
     with locked(bundles / ".lock", LOCK_S) as is_ours:
         if not is_ours:
             raise StoreError(
-                f"another process has held the lock `{bundles / '.lock'}` for {LOCK_S:g} s",
+                f"another process holds the lock `{bundles / '.lock'}` and doesn't give it up",
                 hint="let this process go on if it is stopped (SIGSTOP), or kill it; `fuser FILE` shows its id",
             )
         yield

@@ -106,9 +106,11 @@ def test_a_builder_that_was_stopped_is_not_waited_for_without_end(
 ) -> None:
     monkeypatch.setattr(building, "LOCK_S", 0.05)
     place = tmp_path / "environments" / "first"
-    place.parent.mkdir()
+    half = place.with_name(".new-first-stopped")
+    half.mkdir(parents=True)
     with locked(place.with_name(".first.lock"), 0.0):
         build(pins(only(tmp_path), wheel(tmp_path, "lone", "1.5")), place, uv=find_uv())
+    assert half.exists(), "it may go on"
     assert run(python_of(place), "import lone; print(lone.VERSION)") == "1.5"
 
 

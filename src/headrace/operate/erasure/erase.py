@@ -40,6 +40,7 @@ from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure import search
 from headrace.operate.erasure.bundles import files_with
+from headrace.operate.erasure.drafts import discard_drafts
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.report.measures import count_text
@@ -434,6 +435,8 @@ class _Erasing:
                 lease.renew()
                 if region in used and "://" not in store.url and not Path(store.url).is_dir():
                     self._leave(f"region `{region}` can't be reached: there is no folder `{store.url}`")
+                elif trouble := discard_drafts(store, next(iter(self._driven(db)), None)):
+                    self._leave(f"in region `{region}`, {trouble}")
                 there = ((each.digest, each.nonce) for each in beating(lease, store.blobs()))
                 for page in scan.chunks(there):
                     some = erasures.erase_equal(db, page)

@@ -34,7 +34,7 @@ STALE_S = 86_400.0
 LOOK_SHARE = 64
 """The size of the cache is computed again each time this process has added 1/64 of the size limit."""
 
-LOCK_S = 600.0
+LOCK_S = 3600.0
 """How long to wait for another process that downloads the same blob, in seconds."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")

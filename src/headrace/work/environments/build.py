@@ -53,8 +53,11 @@ def build(pins: Pins, place: Path, *, uv: str | None) -> None:
     ours = needed({pin.name: pin.version for pin in pins.pins})
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.with_name(f".{place.name}.lock"), LOCK_S):
+        with locked(place.with_name(f".{place.name}.lock"), LOCK_S) as is_ours:
             if not is_whole(place):
+                if is_ours:  # what another builder is making stays
+                    for left in place.parent.glob(f".new-{place.name}-*"):
+                        shutil.rmtree(left, ignore_errors=True)
                 _build(pins, ours.values(), place, uv)
     except OSError as error:
         if not is_whole(place):  # without file locks, another process may have been faster
@@ -64,8 +67,6 @@ def build(pins: Pins, place: Path, *, uv: str | None) -> None:
 
 
 def _build(pins: Pins, ours: Iterable[Distribution], place: Path, uv: str | None) -> None:
-    for left in place.parent.glob(f".new-{place.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)
     aside = place.with_name(f".new-{place.name}-{os.urandom(4).hex()}")
     try:
         _install(pins, aside, uv)

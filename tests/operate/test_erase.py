@@ -298,6 +298,16 @@ def test_an_erasure_that_was_killed_anywhere_is_completed_by_resume(original: Pa
         at += 44
 
 
+def test_an_unfinished_file_of_a_killed_process_is_deleted_once_it_is_an_hour_old(project: Project) -> None:
+    draft = project.home / "store" / "tmp" / "0123456789abcdef"
+    draft.write_text(ANNA)
+    (why,) = of(project).waits
+    assert "1 unfinished file may hold the person" in why
+    os.utime(draft, (0, 0))
+    (done,) = resume(project, waits=False, say=lambda _: None)
+    assert (done.waits, draft.exists()) == ((), False)
+
+
 def test_a_dry_run_tells_the_same_and_changes_nothing(project: Project) -> None:
     seal_predictions(project)
     before = {path: path.read_bytes() for path in project.home.rglob("*") if path.is_file()}

@@ -171,12 +171,11 @@ class Queue:
     def _before_s(self, question: Question) -> float:
         """Return how many seconds the model will probably need for the requests that wait, beyond what it will need for
         this one. Requests with different columns count as if they could be sent together."""
-        waiting = [*self._alone, *self._waiting]
-        streams = sum(each.arrow is not None for each in self._waiting)
-        rows = sum(each.rows for each in waiting)
-        calls = len(self._alone) + streams + rows // self._most_rows
-        if question.arrow is not None and len(self._waiting) > streams:
+        joined = [each.rows for each in self._waiting if each.arrow is None]
+        calls = len(self._alone) + len(self._waiting) - len(joined) + sum(joined) // self._most_rows
+        if question.arrow is not None and joined:
             calls += 1
+        rows = sum(each.rows for each in (*self._alone, *self._waiting))
         return self.pace.expects(rows, calls)
 
     def _may_join(self, question: Question, first: Question, rows: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from headrace.errors import NotFoundError, UsageError
+from headrace.errors import LedgerError, NotFoundError, UsageError
 from headrace.inspect.card.approvals import agreed
 from headrace.inspect.card.facts import Agreed, Card, Made, Named, Source, Training
 from headrace.inspect.card.limits import forgotten, held_back, limits, not_passed
@@ -108,7 +108,9 @@ class CardMaker:
                 hint="name a task that made a model; without a task, the card is about the run's last model",
             )
         preparation = None if version is None else version.preparation
-        own = own_code_in(preparation)
+        own = None
+        with suppress(LedgerError):  # a newer Headrace wrote it, or it is damaged
+            own = own_code_in(preparation)
         whole = (*data, training.task, *(self._made(run, name) for name in below))
         title = registered[0].name if registered else chosen.task
         return Card(

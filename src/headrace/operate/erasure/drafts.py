@@ -3,20 +3,39 @@ them."""
 
 from __future__ import annotations
 
-from headrace.ledger.upkeep.gc import GRACE_S
+from headrace.errors import HeadraceError
+from headrace.ledger import records
+from headrace.ledger.database.database import Database
+from headrace.ledger.upkeep.gc import CLOCKS_S, GRACE_S
 from headrace.store.store import Store
 
 
-def discard_drafts(store: Store, active: str | None) -> str | None:
-    """Delete the unfinished files of a store whose writers must be gone: nobody has written to them for an hour, and no
-    run is active. `active` is a run that is. If there are others, return words which say so."""
-    now, left = store.now(), 0
-    for stray in store.strays(now):
-        if active is None and stray.modified < now - GRACE_S:
-            store.discard(stray)
-        else:
-            left += 1
-    if not left:
-        return None
-    when = "in an hour" if active is None else f"when run `{active}` has ended"
-    return f"{left:,} unfinished file{'s' * (left != 1)} may hold the person, or are being written: resume {when}"
+def discard_drafts(db: Database, store: Store) -> str | None:
+    """Delete the unfinished files of a store whose writers must be gone: those that are an hour old, and older than
+    each attempt in progress. If there are others, return words which say so."""
+    left = 0
+    try:
+        if next(iter(store.strays()), None) is None:
+            return None
+        now = store.now()
+        edge = min([now - GRACE_S, *(since - CLOCKS_S for since in _attempts(db))])
+        for stray in store.strays(now):
+            if stray.modified < edge:
+                store.discard(stray)
+            else:
+                left += 1
+    except HeadraceError as error:
+        return f"unfinished files may hold the person, and can't be deleted: {error.message}"
+    files = f"{left:,} unfinished file{'s' * (left != 1)}"
+    return f"{files} may hold the person; each is deleted once it is an hour old and nobody can need it" * bool(left)
+
+
+def _attempts(db: Database) -> list[float]:
+    """Return when the oldest attempt in progress of each run started, in Unix seconds."""
+    started = []
+    for run in records.runs(db):
+        if not run.has_ended:
+            (since,) = db.execute(db.sql.RUNNING_SINCE, (run.number,)).fetchone() or (None,)
+            if since is not None:
+                started.append(since or run.created)
+    return started

@@ -435,8 +435,6 @@ class _Erasing:
                 lease.renew()
                 if region in used and "://" not in store.url and not Path(store.url).is_dir():
                     self._leave(f"region `{region}` can't be reached: there is no folder `{store.url}`")
-                elif trouble := discard_drafts(store, next(iter(self._driven(db)), None)):
-                    self._leave(f"in region `{region}`, {trouble}")
                 there = ((each.digest, each.nonce) for each in beating(lease, store.blobs()))
                 for page in scan.chunks(there):
                     some = erasures.erase_equal(db, page)
@@ -447,3 +445,6 @@ class _Erasing:
                     store.delete_all(some)  # also those that it lacks: this host's cache may have them
             except HeadraceError as error:
                 self._leave(f"region `{region}` can't be reached: {error.message}")
+        for region, store in stores(self._project).items():
+            if trouble := discard_drafts(db, store):
+                self._leave(f"in region `{region}`, {trouble}")

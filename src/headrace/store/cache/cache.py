@@ -35,7 +35,7 @@ LOOK_SHARE = 64
 """The size of the cache is computed again each time this process has added 1/64 of the size limit."""
 
 LOCK_S = 3600.0
-"""How long to wait for another process that downloads the same blob, in seconds."""
+"""How long to wait for another process that downloads the same blob, or one with the same lock, in seconds."""
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 

@@ -82,7 +82,12 @@ class Bed:
         await self.may_start.wait()
         self.starts += 1
         ours, theirs = socket.socketpair()
-        _, model = await asyncio.get_running_loop().create_connection(Model, sock=ours)
+        try:
+            _, model = await asyncio.get_running_loop().create_connection(Model, sock=ours)
+        except asyncio.CancelledError:  # the test has ended
+            ours.close()
+            theirs.close()
+            raise
         process = asyncio.ensure_future(self.answer(theirs))
         self.processes.add(process)
         process.add_done_callback(self.processes.discard)

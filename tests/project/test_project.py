@@ -162,6 +162,12 @@ BROKEN = {
         "headrace.toml:4: `pool.b.cpu` is -2",
         "give a number above 0",
     ),
+    "a number that is too large": (
+        "[serve]\nwait_s = 11\n",
+        {},
+        "headrace.toml:2: `serve.wait_s` is 11",
+        "give a number above 0, at most 10",
+    ),
     "a word that isn't one of those": (
         "[pool.b]\nnamespace = 'maybe'\n",
         {},

@@ -70,7 +70,7 @@ class ServeSection(Section, frozen=True):
             gt=0,
             le=10,
             description="How many seconds a request may have to wait until its model has answered the requests before "
-            "it. If it would probably be more, the request is refused at once (429). At most 10.",
+            "it. If it would probably be more, the request is refused at once (429).",
         ),
     ] = 5.0
     log: Annotated[

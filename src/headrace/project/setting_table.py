@@ -67,8 +67,9 @@ def words(hint: Any) -> str:
 
 def _bounds(hint: Any) -> str:
     metas = [meta for meta in hint.__metadata__ if isinstance(meta, Meta)]
-    above = "".join(f" above {meta.gt:g}" for meta in metas if meta.gt is not None)
-    return above + "".join(f" from {meta.ge:g}" for meta in metas if meta.ge is not None)
+    least = [f" above {meta.gt:g}" for meta in metas if meta.gt is not None]
+    least += [f" from {meta.ge:g}" for meta in metas if meta.ge is not None]
+    return "".join([*least, *(f", at most {meta.le:g}" for meta in metas if meta.le is not None)])
 
 
 def toml(value: Any) -> str:

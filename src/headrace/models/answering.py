@@ -18,7 +18,7 @@ from headrace.models.own_code import Prepare
 from headrace.models.scores import INTO
 from headrace.models.types import kind_named
 from headrace.spec.noun import Noun
-from headrace.spec.signature import Signature, signature_in
+from headrace.spec.signature import Column, Signature, signature_in
 
 ROWS_AT_ONCE = 1 << 16
 """How many rows a model is asked about at a time."""
@@ -97,6 +97,7 @@ class Answering:
         self._prepare = prepare
         self._preparation = preparation
         self._signature = signature
+        self._fits: pa.Schema | None = None
 
     def takes(self, there: Sequence[str]) -> list[str] | None:
         """Return the columns that the model takes, or None if they aren't known. `there` are the columns of a table."""
@@ -146,7 +147,7 @@ class Answering:
         if self._signature is None:
             columns = self._model.takes(rows.column_names) or rows.column_names
         else:
-            rows, columns = fitted(rows, self._signature.takes), [each.name for each in self._signature.takes]
+            rows, columns = self._fitted(rows, self._signature.takes), [each.name for each in self._signature.takes]
             strange = unseen(rows, self._signature.takes)
         if not rows.num_rows:
             return self._no_answers(into), strange
@@ -155,12 +156,22 @@ class Answering:
             for start in range(0, rows.num_rows, ROWS_AT_ONCE):
                 parts.append(pa.table(self._model.answers(rows.slice(start, ROWS_AT_ONCE), columns, into)))
                 progress(min(start + ROWS_AT_ONCE, rows.num_rows), rows.num_rows)
-            return pa.concat_tables(parts), strange
+            return parts[0] if len(parts) == 1 else pa.concat_tables(parts), strange
         except pa.ArrowException as error:
             raise UsageError(
                 f"the model's answers can't be the columns of a table: {sentence(error)}",
                 hint="let the model give a class or a number for each row",
             ) from error
+
+    def _fitted(self, rows: pa.Table, takes: Sequence[Column]) -> pa.Table:
+        """Return the rows in the types that the model takes. The last schema that needed no cast is remembered, since a
+        few rows are answered in less time than their types are compared."""
+        if rows.schema == self._fits:
+            return rows
+        cast = fitted(rows, takes)
+        if cast is rows:
+            self._fits = rows.schema
+        return cast
 
     def _no_answers(self, into: str) -> pa.Table:
         """Return a table without rows that has the columns of the model's answers. The model itself isn't called,

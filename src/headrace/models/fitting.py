@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import time
+from functools import lru_cache, partial
 from typing import Any
 
 import pyarrow as pa
@@ -59,9 +60,8 @@ def table_of(columns: Mapping[str, Sequence[Any]], takes: Sequence[Column]) -> p
     """
     made = {}
     for column in takes:
-        kind = kind_named(column.type)
         try:
-            made[column.name] = column_of(columns[column.name], None if kind is None else plain_type(kind))
+            made[column.name] = _reader(column.type)(columns[column.name])
         except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
             wrong = f"doesn't fit `{column.type}`" if column.type else "isn't of one type"
             raise UsageError(
@@ -80,6 +80,14 @@ def column_of(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
         values = [None if value is None else str(value) for value in values]
         return pa.array(values, pa.string()).cast(kind)
     return pa.array(values, kind)
+
+
+@lru_cache(maxsize=1_024)
+def _reader(kind: str) -> Callable[[Sequence[Any]], pa.Array]:
+    """Return a function that makes a column of the type that a signature names, in its plain form. If the type isn't
+    known, Arrow infers it."""
+    named = kind_named(kind)
+    return partial(column_of, kind=None if named is None else plain_type(named))
 
 
 def check_about(takes: Sequence[Column], key: str | None, time: str | None) -> None:

@@ -38,6 +38,9 @@ def check_columns(table: pa.Table, names: Sequence[str]) -> None:
     Raises:
         UsageError: for the same reasons as in `check_column`.
     """
+    there = table.column_names
+    if len(names) == len(there) == len({*there}) and [*names] == there:
+        return
     for name in names:
         check_column(table, name)
 
@@ -65,8 +68,9 @@ def array_of(table: pa.Table, names: Sequence[str]) -> Any | None:
     the array in a pandas frame with these columns, but no frame is made, which would take time. Nulls become NaN.
     Return None if a column holds anything but numbers, or if two columns have the same name."""
     found = []
+    schema = table.schema
     for name in names:
-        if len(places := table.schema.get_all_field_indices(name)) != 1:
+        if len(places := schema.get_all_field_indices(name)) != 1:
             return None
         column = table.column(places[0])
         if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
@@ -15,6 +16,7 @@ import pytest
 from headrace.errors import LogError, StoreError
 from headrace.serve.access.access import Access
 from headrace.serve.asking import ModelGone, ModelSlow, RowsRefused
+from headrace.serve.exchange import Exchange
 from headrace.serve.queue import ModelBusy
 from headrace.serve.request import ARROW, Limits
 from tests.serve.site import BODY, DOUBLED, PATH, Site, post, serving, until
@@ -301,6 +303,21 @@ def test_an_endpoint_that_takes_too_long_is_cancelled() -> None:
         site.double.is_held = True
         assert site.post().error == (504, "AnswerLate")
         until(lambda: site.double.ends == ["cancelled"])
+
+
+def test_an_answered_request_is_freed_without_the_garbage_collector(site: Site) -> None:
+    def exchanges() -> int:
+        return sum(isinstance(each, Exchange) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()  # a full collection would delay all requests by 50 ms
+    before = exchanges()
+    try:
+        assert [site.post().status for _ in range(3)] == [200] * 3
+        site.double.asked.clear()  # which refer to their exchanges
+        until(lambda: exchanges() <= before)
+    finally:
+        gc.enable()
 
 
 def test_a_client_that_leaves_has_its_request_cancelled(site: Site, caplog: pytest.LogCaptureFixture) -> None:

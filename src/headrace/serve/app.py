@@ -270,7 +270,7 @@ class App:
 
     async def _response(self, exchange: Exchange) -> Response:
         try:
-            return await self._answer(exchange)
+            return await exchange.in_time(self._answer(exchange))
         except ClientLeft:
             raise
         except asyncio.CancelledError as error:  # only clients that leave and a server that stops cancel requests
@@ -358,9 +358,9 @@ class App:
         form = exchange.form()
         asked = Asked(await exchange.body(), exchange.trace, exchange.at, exchange.answers)
         if form == "json":
-            predicted = await exchange.outcome(endpoint.predict(asked))
+            predicted = await endpoint.predict(asked)
             return answered(200, predicted.content())
-        found = await exchange.outcome(endpoint.predict_stream(asked))
+        found = await endpoint.predict_stream(asked)
         named = ((b"headrace-variant", found.variant.encode()), (b"headrace-version", found.version.encode()))
         return Response(200, found.stream, named, ARROW.encode())
 
@@ -374,7 +374,7 @@ class App:
         exchange.endpoint = name
         if exchange.form() != "json":
             raise ContentRefused("labels must be JSON", hint="send `Content-Type: application/json`")
-        count = await exchange.outcome(endpoint.feedback(await exchange.body()))
+        count = await endpoint.feedback(await exchange.body())
         return answered(200, {"labels": count})
 
     # -- the Open Inference Protocol -----------------------------------------------------------------------------
@@ -409,7 +409,7 @@ class App:
         head_bytes = exchange.head_bytes()
         asked = Asked(await exchange.body(), exchange.trace, exchange.at, exchange.answers)
         inquiry = inquiry_in(asked.body, head_bytes)
-        found = await exchange.outcome(endpoint.infer(asked, inquiry, exchange.names.get("version")))
+        found = await endpoint.infer(asked, inquiry, exchange.names.get("version"))
         return protocol.response_of(exchange.endpoint, found, inquiry)
 
     # -- inside --------------------------------------------------------------------------------------------------

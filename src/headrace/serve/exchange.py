@@ -38,6 +38,7 @@ class Exchange:
         self._limits = limits
         self._began = time.perf_counter()
         self._ends = asyncio.get_running_loop().time() + limits.request_s
+        self._has_body = False
 
     @property
     def seconds(self) -> float:
@@ -80,26 +81,23 @@ class Exchange:
             BodyTooLarge, BodyLate, BadRequest: the body is too large, doesn't come in time, or can't be unpacked.
             ClientLeft: the client has left before the end.
         """
-        body = await self._before(body_of(self.headers, self._receive, self._limits), self._body_late)
-        self.body_bytes = len(body)
+        body = await body_of(self.headers, self._receive, self._limits)
+        self.body_bytes, self._has_body = len(body), True
         return body
 
-    async def outcome(self, work: Awaitable[T]) -> T:
-        """Return the result of `work`. If the request's time is up first, cancel `work`. (If the client leaves, its
-        connection cancels the whole request.)
+    async def in_time(self, work: Awaitable[T]) -> T:
+        """Return the result of `work`, which reads the body and answers. If the request's time is up first, cancel
+        `work`. (If the client leaves, its connection cancels the whole request.)
 
         Raises:
-            AnswerLate: the time is up.
+            BodyLate, AnswerLate: the time is up, and the body hasn't come, or has.
         """
-        return await self._before(work, self._answer_late)
-
-    async def _before(self, work: Awaitable[T], late: Callable[[], Refusal]) -> T:
         try:
             async with asyncio.timeout_at(self._ends) as bound:
                 return await work
         except TimeoutError:
             if bound.expired():
-                raise late() from None
+                raise (self._answer_late() if self._has_body else self._body_late()) from None
             raise
 
     def _body_late(self) -> BodyLate:

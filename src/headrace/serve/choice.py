@@ -34,7 +34,9 @@ def chosen(route: Route, key: str) -> Variant:
 def places_of(route: Route, keys: Sequence[str] | None) -> Places:
     """Return which variants answer for rows with these keys. If `keys` is None, one variant is chosen at random for all
     rows. If `keys` is empty, because the rows can't be read, the main variant is chosen."""
-    if len(route.variants) == 1 or keys is None:
+    if len(route.variants) == 1:
+        return {route.variants[0].name: None}
+    if keys is None:
         return {chosen(route, secrets.token_hex(8)).name: None}
     names = {key: chosen(route, key).name for key in dict.fromkeys(keys)}
     found = set(names.values()) or {route.main.name}

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from headrace.errors import UsageError
+from headrace.serve.connection import Together
 from headrace.serve.metrics import CONNECTIONS, Metrics
 from headrace.serve.request import Limits
 from headrace.serve.server import loopback
@@ -53,6 +54,35 @@ def quick(shared_quick: Site) -> Iterator[Site]:
     shared_quick.double.pad = ""
     shared_quick.double.asked.clear()
     shared_quick.double.ends.clear()
+
+
+class Recorded(asyncio.Transport):
+    """A transport that writes nothing, and records what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bytes] = []
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]  # only bytes are written here
+        self.told.append(data)
+
+    def close(self) -> None:
+        self.told.append(b"closed")
+
+
+def test_the_head_of_an_answer_is_written_together_with_the_body_that_follows_at_once() -> None:
+    async def written() -> list[bytes]:
+        transport = Recorded()
+        together = Together(transport, asyncio.get_running_loop())
+        together.write(b"head ")
+        together.write(b"body")
+        together.write(b"late ")
+        await asyncio.sleep(0)
+        together.write(b"last")
+        together.close()
+        return transport.told
+
+    assert asyncio.run(written()) == [b"head body", b"late ", b"last", b"closed"]
 
 
 def numbered(number: int) -> bytes:

@@ -82,6 +82,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for a head."""
         super().connection_made(transport)
+        self._together = Together(transport, self.loop)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         self._hearing.within(self._limits.head_s)
         if len(self.connections) > self._limits.most_connections:
@@ -164,6 +165,7 @@ class Connection(HttpToolsProtocol):
         if len(self._unanswered) > self._limits.most_pipelined:
             self._refuse(BadRequest("too many requests wait on one connection", hint="wait for answers first"))
         super().on_headers_complete()
+        self.cycle.transport = self._together  # type: ignore[assignment]  # has what a cycle uses of a transport
         self._unanswered.append(self.cycle)
         self._has_advanced = True
         self._is_in_head, self._is_in_body = False, True
@@ -268,6 +270,40 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._telling = None
+
+
+class Together:
+    """Writes the head of an answer together with its body. uvicorn writes them apart, and each write is a system call
+    that may wake the client. If the body doesn't come in the same turn of the event loop, the head is written alone."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._alone: asyncio.Handle | None = None
+
+    def write(self, data: bytes) -> None:
+        """Write the head of an answer, or a part of its body."""
+        if self._alone is None:
+            self._head, self._alone = data, self._loop.call_soon(self._flush)
+        else:
+            self._head += data
+            self._flush()
+
+    def close(self) -> None:
+        """Close the connection once all is written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closed, or will be."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._alone is not None:
+            self._alone.cancel()
+            data, self._head, self._alone = self._head, b"", None
+            self._transport.write(data)
 
 
 class _Deadline:

@@ -349,8 +349,8 @@ class LiveEndpoint:
 
 
 def _salts(at_once: int = 512) -> Iterator[int]:
-    """Yield numbers of 64 bits that nobody can guess. Many are drawn at once: the system takes longer for each call than
-    a model's answer takes to write."""
+    """Yield numbers of 64 bits that nobody can guess. Many are drawn at once, since each call of the system takes
+    longer than the writing of an answer."""
     while True:
         yield from struct.unpack(f"{at_once}Q", secrets.token_bytes(8 * at_once))
 

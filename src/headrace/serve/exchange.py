@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from headrace.serve.predictions.prediction import Form
-from headrace.serve.refusals import AnswerLate, BodyLate, Refusal
+from headrace.serve.refusals import AnswerLate, BodyLate
 from headrace.serve.request import Headers, Limits, Receive, body_of, check_content, head_bytes_of, trace_of
 
 Scope = Mapping[str, Any]

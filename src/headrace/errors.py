@@ -336,8 +336,8 @@ def repair(options: str) -> str:
 
 
 def absent(why: str, regions: Iterable[str]) -> tuple[str, str]:
-    """Return the message and the hint about something that no store in the settings has. `why` says this, and `regions`
-    are regions outside the settings that may have it.
+    """Return the message and the hint about something that no store in the settings has. `why` is the first half
+    of the message: that it is gone. `regions` are regions outside the settings that may have it.
 
     >>> absent("it is gone", ["b", "a"])[0]
     "it is gone; it may be in region `a` or `b`, which aren't in the settings"

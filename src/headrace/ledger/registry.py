@@ -32,8 +32,8 @@ def register(
     name, its version number stays the same.
 
     The artifact must already be in the store, and is kept in the store from now on. `origin` says where the artifact
-    came from. `why` is the reason to move the aliases, and is recorded with each move. `is_forced` is True if the
-    artifact's report advises against the moves.
+    came from. `why` is the reason to move the aliases, and is recorded with each move. `is_forced` is recorded with
+    them too: pass True if the artifact's report advises against the moves, and somebody insists on them.
 
     Raises:
         NotFoundError: the artifact was erased together with a person's data; or the garbage collector no longer keeps

@@ -84,8 +84,9 @@ def versions(project: Project, views: Views, name: str | None = None) -> list[Cu
 def rewind(project: Project, name: str, *, to: str | None = None, version: int = 0, dry_run: bool = False) -> Rewound:
     """Set a cursor to the value `to`, or to the value of an earlier version, and return the versions before and after.
 
-    `to` is text in the form of the cursor's values. Version 0 means no value. A new version is added, and no version is
-    deleted. With `dry_run`, nothing is changed.
+    `to` is text in the form of the cursor's values. Without `to`, the cursor gets the value of `version`; version 0 is
+    the state before the first version, when the cursor had no value. A new version is added, and no version is deleted.
+    With `dry_run`, nothing is changed.
 
     Raises:
         NotFoundError: there is no such cursor or version, or the version's value was deleted.

@@ -61,7 +61,8 @@ def words(hint: Any) -> str:
     if origin is dict:
         return f"table of {words(get_args(hint)[1])}s"
     if origin is tuple:
-        return f"list of {words(get_args(hint)[0])}s"
+        each = words(get_args(hint)[0])
+        return f"list of {each}" if each.endswith('"') else f"list of {each}s"
     return {str: "string", float: "number", int: "whole number", bool: "true or false"}[hint]
 
 

@@ -126,20 +126,23 @@ class PoolSection(Section, frozen=True):
     nodes: Annotated[int, Meta(ge=1, description="The number of machines in the pool.")] = 1
     machine_cpu: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="The CPUs of one machine; by default `cpu` divided by `nodes`, or those of the largest node."),
+        Meta(
+            description="The CPUs of one machine; by default `cpu` divided by `nodes`, and in a pool of Ray what each "
+            "of its machines has."
+        ),
     ] = None
     machine_memory_gib: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="The memory of one machine, in GiB; by default `memory_gib` divided by `nodes`, or that of the "
-            "largest node."
+            description="The memory of one machine, in GiB; by default `memory_gib` divided by `nodes`, and in "
+            "a pool of Ray what each of its machines has."
         ),
     ] = None
     machine_gpus: Annotated[
         Annotated[int, Meta(ge=0)] | None,
         Meta(
-            description="The accelerators of one machine; by default `gpus` divided by `nodes`, or those of the "
-            "largest node."
+            description="The accelerators of one machine; by default `gpus` divided by `nodes`, and in a pool of "
+            "Ray what each of its machines has."
         ),
     ] = None
     usd_per_hour: Annotated[

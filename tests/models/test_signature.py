@@ -34,6 +34,18 @@ def test_texts_that_come_again_are_categories_and_names_are_not() -> None:
     assert takes["a"].type == "double"
 
 
+def test_a_column_without_values_has_no_known_categories() -> None:
+    coded = pa.dictionary(pa.int8(), pa.string())
+    schema = pa.schema({"kind": pa.string(), "coded": coded})
+    nulls = pa.table({"kind": pa.array([None, None], pa.string()), "coded": pa.array([None, None], coded)})
+    for rows in (schema.empty_table(), nulls):
+        assert [each.categories for each in signature_for(rows).takes] == [None, None]
+    old = Signature(takes=(Column(name="kind", type="string", categories=()),)).encoded()
+    found = signature_in(old)
+    assert found is not None
+    assert found.takes[0].categories is None, "a signature of an earlier release"
+
+
 def test_an_example_has_no_value_of_the_rows_but_categories() -> None:
     assert signature_for(ROWS).example == {"a": 1.5, "kind": "x", "name": "text"}
 

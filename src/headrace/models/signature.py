@@ -63,12 +63,15 @@ def _described(schema: pa.Schema) -> tuple[Column, ...]:
 
 
 def _categories(column: pa.ChunkedArray) -> tuple[str, ...] | None:
-    """Return the values of a column of texts, sorted, if they are categories; else None."""
+    """Return the values of a column of texts, sorted, if they are categories; else None.
+
+    A column without values tells nothing about its categories, so the result is None too.
+    """
     if not is_text(plain_type(column.type)):
         return None
     values = pc.unique(column.cast(pa.large_string())).drop_null()
     is_coded = pa.types.is_dictionary(column.type)
-    if len(values) > MOST_CATEGORIES or not (is_coded or REPEATED * len(values) <= len(column)):
+    if not 0 < len(values) <= MOST_CATEGORIES or not (is_coded or REPEATED * len(values) <= len(column)):
         return None
     return tuple(sorted(values.to_pylist()))
 

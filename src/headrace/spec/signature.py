@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from headrace.spec.noun import UNREADABLE, Document, Noun
 
@@ -18,7 +19,7 @@ class Column(Noun, frozen=True):
     """A column of a model's rows, or of its answers.
 
     `type` is the name of the column's type in Arrow. If a column of texts has few different values, `categories` lists
-    them.
+    them. It is None if the values aren't categories, or if none is known; it is never empty.
     """
 
     name: str
@@ -40,8 +41,8 @@ class Signature(Document, frozen=True):
     def encoded(self) -> bytes | None:
         """Return the signature as JSON. If this is too long, leave out the categories and the example. If it is still
         too long, return None."""
-        bare = tuple(msgspec.structs.replace(column, categories=None) for column in self.takes)
-        for signature in (self, msgspec.structs.replace(self, takes=bare, example={})):
+        bare = tuple(replace(column, categories=None) for column in self.takes)
+        for signature in (self, replace(self, takes=bare, example={})):
             data = msgspec.json.encode(signature)
             if len(data) <= MOST_BYTES:
                 return data
@@ -59,7 +60,13 @@ def signature_in(data: bytes | None) -> Signature | None:
         return None
     names = {column.name for column in found.takes}
     is_sound = found.form <= Signature.FORM and 0 < len(names) == len(found.takes)
-    return found if is_sound else None
+    return replace(found, takes=tuple(map(_known, found.takes))) if is_sound else None
+
+
+def _known(column: Column) -> Column:
+    """Return the column with None for empty categories. Earlier releases wrote empty ones for a column of whose values
+    they knew none, and with empty categories each value would be an unknown one."""
+    return replace(column, categories=None) if column.categories == () else column
 
 
 def masked_signature(data: bytes, mask: Callable[[str], str]) -> bytes:
@@ -79,4 +86,4 @@ def masked_signature(data: bytes, mask: Callable[[str], str]) -> bytes:
         for columns in (found.takes, found.gives)
     )
     example = {mask(name): mask(value) if isinstance(value, str) else value for name, value in found.example.items()}
-    return msgspec.json.encode(msgspec.structs.replace(found, takes=takes, gives=gives, example=example))
+    return msgspec.json.encode(replace(found, takes=takes, gives=gives, example=example))

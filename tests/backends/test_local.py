@@ -276,6 +276,21 @@ def test_many_workers_can_be_begun_and_ended_at_once(stand: LocalStand, ear: Ear
     assert {ear.wait_for_death(worker).kind for worker in workers} == {"cancelled"}
 
 
+@pytest.mark.parametrize("namespace", [False, pytest.param(True, marks=needs_namespaces)])
+@pytest.mark.parametrize("now", [True, False])
+def test_a_worker_that_is_ended_while_it_starts_needs_no_grace_time(tmp_path: Path, namespace: bool, now: bool) -> None:
+    stand = LocalStand(tmp_path, namespace=namespace)
+    backend = LocalBackend(stand.pool, stand.hello, stand.store.spool, prefix=stand.prefix, grace_s=3600.0)
+    ear = Ear(backend)
+    try:
+        for worker in range(1, 6):
+            backend.start([Job(worker=worker, resources=Resources())])
+            backend.close([worker], now=now)
+            assert ear.wait_for_death(worker).kind == "cancelled"
+    finally:
+        backend.close(now=True)
+
+
 def test_what_has_arrived_on_a_line_is_read_though_nothing_can_be_sent_any_more() -> None:
     ours, theirs = socket.socketpair()
     line = Channel(ours)

@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -111,3 +112,17 @@ def test_an_attempt_that_is_stopped_before_it_begins_leaves_our_own_code_alone(s
     with pytest.raises(StopAttempt), stop:
         pass
     signal.raise_signal(signal.SIGTERM)  # our code is at work by now: it is noted
+
+
+def test_a_process_without_an_attempt_that_is_told_to_stop_in_a_report_ends_after_it(
+    stop: Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tracer reports that it waits for a value. A plan ends the tracer then, while it may still be reporting."""
+
+    def leave() -> NoReturn:
+        raise EOFError
+
+    stop.under_way = False
+    monkeypatch.setattr(stop, "leave", leave)
+    with pytest.raises(EOFError), stop.shield:
+        signal.raise_signal(signal.SIGTERM)

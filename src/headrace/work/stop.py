@@ -52,7 +52,13 @@ class Stop:
         self.told = True
         if self.shield.up:
             self.shield.owes = True
-        elif self._running:
+        else:
+            self.obey()
+
+    def obey(self) -> None:
+        """Stop what runs now: raise `StopAttempt` in the user's code, or end a process that has no attempt. While
+        Headrace's own code runs in an attempt, do nothing: the worker ends after its report."""
+        if self._running:
             self.cry()
         elif not self.under_way:
             self.leave()
@@ -88,4 +94,4 @@ class _Shield:
         self.up = False
         if self.owes:
             self.owes = False
-            self._stop.cry()
+            self._stop.obey()  # not only `cry`: the tracer has no attempt, and would wait for its next message

@@ -31,7 +31,7 @@ from headrace.work.adoption.takeover import Lifeline, asked, hand_over, make_lif
 from headrace.work.environments.cache import cache_folder
 from headrace.work.environments.enter import Unfit, enter, receive_hello
 from headrace.work.limits.devices import Devices, take
-from headrace.work.limits.memory import Scale
+from headrace.work.limits.memory import Scale, wanted_gib
 from headrace.work.limits.shared_status import SharedStatus
 from headrace.work.worker import work
 
@@ -44,7 +44,6 @@ SAY_S = 1.0
 WRITE_S = 2.0
 """After a worker has ended, the process that writes the worker's log may go on for this many seconds. It needs only a
 moment, unless the disk hangs."""
-FREE_SHARE = 0.03
 READS = select.POLLIN | select.POLLHUP | select.POLLERR
 GIVEN_UP = -1
 """The number of a process that is being killed because a new driver could not take it over. Its end isn't reported: the
@@ -201,14 +200,14 @@ class Zygote:
         for pid, child in self._children.items():
             if pid not in kept:
                 child.number = GIVEN_UP
-                _signal_session(pid, signal.SIGKILL)
+                _signal_child(pid, signal.SIGKILL)
 
     def _end_bound(self) -> None:
         """The process that started this zygote is gone. Kill the tracer, whose graph nobody reads any more. If the
         workers were to end with that process (`hello.bound`), kill them too: no other process knows of them."""
         for pid, child in self._children.items():
             if self._hello.bound or child.is_tracer:
-                _signal_session(pid, signal.SIGKILL)
+                _signal_child(pid, signal.SIGKILL)
 
     def _fork(self, fork: Fork, descriptor: int) -> None:
         hello = self._hello
@@ -218,8 +217,11 @@ class Zygote:
         lifeline = None
         if self._door is not None and fork.role != "tracer":
             lifeline = make_lifeline(descriptor, fork, board, len(self._children))
+        # A signal to the worker may come right after the fork. It waits until the worker no longer ignores it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             os.close(descriptor)
             if lifeline is not None:
                 lifeline.let_go()
@@ -253,6 +255,7 @@ class Zygote:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         signal.signal(signal.SIGINT, signal.default_int_handler)  # inherited by processes that a stage starts
         for own in (self._control, self._wake, self._waker, self._door, *self._earlier):
             if own is not None:
@@ -276,7 +279,7 @@ class Zygote:
     def _signal(self, worker: int, number: int) -> None:
         for child in self._children.values():
             if child.number == worker:
-                _signal_session(child.pid, number)
+                _signal_child(child.pid, number)
 
     def _reap(self) -> None:
         while self._children:
@@ -291,7 +294,8 @@ class Zygote:
                 continue  # an orphan of a worker
             if child.lifeline is not None:
                 child.lifeline.close()
-            _signal_session(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
             spared = {*self._children, *(sibling.board.writer() for sibling in self._children.values())}
             writer = child.board.writer()
             if writer and writer not in self._children:
@@ -316,18 +320,18 @@ class Zygote:
             sizes[child.pid] = size = child.scale.weigh_gib(child.limit_gib, now)
             if size > child.limit_gib and not child.memory:
                 child.memory = f"it took {size:.2f} GiB of memory, more than its limit of {child.limit_gib:.3g} GiB"
-                _signal_session(child.pid, signal.SIGKILL)
+                _signal_child(child.pid, signal.SIGKILL)
             elif pulse:
                 self._tell(frame(Pulse(child.number, done, since, size)), can_wait=False)
         if pulse:
             self._pulsed = now
-        if sizes and (wanted := _wanted_gib()):
+        if sizes and (wanted := wanted_gib()):
             pid = max(sizes, key=sizes.__getitem__)
             child = self._children[pid]
             # killing a smaller one wouldn't help: other processes fill the memory
             if sizes[pid] >= wanted and not child.memory:
                 child.memory = f"the machine had run out of memory, and it was the largest task: {sizes[pid]:.2f} GiB"
-                _signal_session(pid, signal.SIGKILL)
+                _signal_child(pid, signal.SIGKILL)
 
     def _tell(self, data: bytes, *, can_wait: bool = True) -> None:
         """Send a message to the driver. If the driver isn't reading, keep the message until it reads again: the zygote
@@ -367,20 +371,14 @@ def _volunteer_for_oom() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
-def _signal_session(pid: int, number: int) -> None:
+def _signal_child(pid: int, number: int) -> None:
+    """Send a signal to a child and to all other processes of its session. `pid` hasn't been waited for, so no other
+    process has this id. A child that was forked just now may have no session yet: then it gets the signal alone."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, number)
-
-
-def _wanted_gib() -> float:
-    """Return how many GiB of memory should be free, or 0 if at least that many are free now."""
-    try:
-        text = Path("/proc/meminfo").read_bytes()
-    except OSError:
-        return 0.0
-    total = int(text.split(b"MemTotal:")[1].split()[0])
-    free = int(text.split(b"MemAvailable:")[1].split()[0])
-    return total * FREE_SHARE / 2**20 if free < total * FREE_SHARE else 0.0
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            os.kill(pid, number)
 
 
 def _note_pid(hello: Hello, pid: int, kind: str = "") -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 _PAGE_GIB = os.sysconf("SC_PAGE_SIZE") / 2**30
 _KIB_GIB = 2**-20
 CAREFUL_EVERY_S = 0.5
+FREE_SHARE = 0.03
+"""The share of the machine's memory that should be free."""
 
 
 class Scale:
@@ -38,6 +41,17 @@ class Scale:
         """Return the shared memory that the worker's largest process uses, in GiB. It isn't part of `weigh_gib`,
         because processes that aren't the worker's may use it too."""
         return max(map(_shared_gib, _family(self._pid)))
+
+
+def wanted_gib() -> float:
+    """Return how many GiB of memory should be free, or 0 if at least that many are free now."""
+    try:
+        text = Path("/proc/meminfo").read_bytes()
+    except OSError:
+        return 0.0
+    total = int(text.split(b"MemTotal:")[1].split()[0])
+    free = int(text.split(b"MemAvailable:")[1].split()[0])
+    return total * FREE_SHARE / 2**20 if free < total * FREE_SHARE else 0.0
 
 
 def _family(pid: int) -> list[int]:

@@ -9,7 +9,8 @@ import pytest
 from headrace.errors import NotFoundError
 from headrace.ledger.database.address import Address
 from headrace.ledger.ledger import Ledger
-from headrace.ledger.views.lineage import Lineage, _Run
+from headrace.ledger.views.lineage import Lineage
+from headrace.ledger.views.run_graph import RunGraph
 from headrace.ledger.views.views import Views
 from headrace.run.events import Event, Renewed, Reused, Traced, encode_event
 from headrace.run.ports import TaskRow
@@ -329,8 +330,8 @@ def test_tasks_that_were_reused_under_other_names_are_found_at_once(
     two = store(ledger, rows, trace, *again)
 
     asked: list[str] = []
-    result = _Run.result
-    monkeypatch.setattr(_Run, "result", lambda run, name: (asked.append(name), result(run, name))[1])
+    result = RunGraph.result
+    monkeypatch.setattr(RunGraph, "result", lambda run, name: (asked.append(name), result(run, name))[1])
     with Listing(ledger.address) as views:
         up = Lineage(views).of_task(two, "whole").up
     assert [(step.run, step.task) for step in up] == [(one, f"t[{i + 1}]") for i in range(many)]

@@ -6,8 +6,9 @@ from headrace.errors import NotFoundError
 from headrace.inspect.get import addresses
 from headrace.inspect.get.get import check_is_no_run, find, named_part
 from headrace.inspect.views import read
-from headrace.ledger.views.lineage import Lineage, Need, Step, Trail
+from headrace.ledger.views.lineage import Lineage
 from headrace.ledger.views.rows import OutputView
+from headrace.ledger.views.steps import Need, Step, Trail
 from headrace.project.project import Project
 
 __all__ = ["Need", "OutputView", "Step", "Trail", "trail"]

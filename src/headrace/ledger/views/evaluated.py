@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from headrace.ledger.views.lineage import need_of, ref_of
+from headrace.ledger.views.run_graph import ref_of
+from headrace.ledger.views.steps import need_of
 from headrace.ledger.views.views import Views
 from headrace.spec.artifact import part_names
 from headrace.spec.graph import Arg, Node, Out

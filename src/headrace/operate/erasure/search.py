@@ -24,7 +24,7 @@ from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
-from headrace.ledger.views.lineage import Step
+from headrace.ledger.views.steps import Step
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by

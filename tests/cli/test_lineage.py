@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -70,6 +72,33 @@ def test_a_part_of_an_output_has_a_trail_of_its_own_and_is_named_where_it_differ
     project.write("pipelines.py", (project.folder / "pipelines.py").read_text().replace("sum(table) / 7", "0.5"))
     assert project("run", "flow").code == 0
     assert "[0,1,2,3,4] (from `check.table`) -> true (from `check.passed`)" in project("explain", "latest", "learn").out
+
+
+@pytest.mark.parametrize("value", ["sum(table) / 7", "str(table) * 500"], ids=["in a row", "in the store"])
+def test_what_a_run_made_before_it_got_new_code_has_a_trail_and_can_be_had(project: Shell, value: str) -> None:
+    def digest_of(task: str) -> str:
+        shown = project("show", "latest", "--json").json
+        return next(str(each["outputs"][0]["digest"]) for each in shown["tasks"] if each["name"] == task)
+
+    def steps(*words: str) -> dict[str, list[tuple[str, bool]]]:
+        trail = project("lineage", *words, "--json").json
+        return {side: [(step["task"], step["earlier"]) for step in trail[side]] for side in trail}
+
+    code = PIPELINES.replace("-> float", "-> object").replace("model: float", "model: object")
+    code = code.replace("sum(table) / 7", value).replace("model * 2", "len(str(model))")
+    project.write("pipelines.py", code)
+    assert project("run", "flow").code == 0
+    old = digest_of("learn")
+    project.write("pipelines.py", code.replace(value, f"{value} * 2"))
+    assert project("resume", "latest", "--new-code").code == 0
+    assert digest_of("learn") != old
+
+    assert steps(old[:12]) == {"made": [("learn", True)], "up": [("check", False)], "down": [("judge", True)]}
+    both = [("learn", False), ("learn", True), ("judge", False), ("judge", True)]
+    assert sorted(steps("latest", "check")["down"]) == sorted(both)
+    assert "(earlier code)" in project("lineage", old).out
+    assert project("get", old[:12]).code == 0
+    assert project("register", old[:12], "--model", "m", "--force", "--why", "a test").code == 0
 
 
 def test_a_reused_result_comes_from_the_tasks_of_the_run_that_made_it(project: Shell) -> None:

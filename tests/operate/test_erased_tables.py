@@ -382,6 +382,22 @@ def test_a_small_preparation_that_may_list_the_person_is_named_and_a_new_run_mak
     assert ANNA not in (folder.root / "new.json").read_text()
 
 
+def test_what_a_run_made_of_the_person_under_an_earlier_code_is_named_with_its_digest(folder: Folder) -> None:
+    assert folder.headrace("run", "cleaned").code == 0
+    shown = folder.headrace("show", "latest", "--json").json
+    (clean,) = [task for task in shown["tasks"] if task["name"] == "clean"]
+    (digest,) = [each["digest"] for each in clean["outputs"] if each["name"] == "preparation"]
+    rename = 'prepare.Rename(names={column: "customer"})'
+    folder.write("pipelines.py", PIPELINES.replace(rename, f'{rename}, prepare.Trim(columns="customer")'))
+    assert folder.headrace("resume", "latest", "--new-code").code == 0
+    told = "preparation, which may list the person's value as a category, from task `clean` of run"
+    now = f"{told} `{shown['run']}`"
+    below = of(load(folder.root)).below
+    assert below[:2] == (now, f"{now} under an earlier code: `{digest[:12]}`")
+    assert folder.headrace("get", digest, "--to", "it.json").code == 0
+    assert ANNA in (folder.root / "it.json").read_text()
+
+
 def test_an_empty_key_is_refused(folder: Folder) -> None:
     with pytest.raises(UsageError, match="the person's key is empty"):
         of(load(folder.root), "")

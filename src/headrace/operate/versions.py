@@ -11,9 +11,10 @@ from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError
 from headrace.inspect.card.gather import together
 from headrace.inspect.get import addresses
 from headrace.inspect.metrics.metrics import Load, loader, report_refs, reports
-from headrace.inspect.run_record import Material, material
+from headrace.inspect.run_record import Material, material, material_before
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger.views.lineage import Lineage
+from headrace.ledger.views.steps import Step
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.spec.artifact import Ref
@@ -154,6 +155,12 @@ def judging_task(run: Material, task: str) -> list[Ref]:
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
+def _record(views: Views, step: Step) -> Material:
+    """Return the record of a step's run under the code that made the step's output."""
+    run = material(views, step.run)
+    return (material_before(views, run, step.task) or run) if step.earlier else run
+
+
 def judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
     """Return the reports of all evaluations of the model `ref` in the runs that made this model.
 
@@ -163,5 +170,5 @@ def judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
     if kind == "model":
         with suppress(NotFoundError):
             made = Lineage(views).makers(ref.digest)
-            return [each for step in made for each in judging_task(material(views, step.run), step.task)]
+            return [each for step in made for each in judging_task(_record(views, step), step.task)]
     return []

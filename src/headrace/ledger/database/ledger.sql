@@ -1507,6 +1507,10 @@ SELECT size, born FROM blobs WHERE run = :run AND digest = :digest AND nonce = :
 -- How many events a run has, and the first and last event number.
 SELECT count(*) AS events, min(seq) AS first, max(seq) AS last FROM events WHERE run = :run
 
+--- resumed_runs
+-- The newest runs that several drivers have held: only these may have got new code.
+SELECT number FROM runs WHERE epoch > 1 ORDER BY number DESC LIMIT :limit
+
 --- run_row
 -- All columns of a run.
 SELECT * FROM runs WHERE number = :number

@@ -14,11 +14,19 @@ from headrace.spec.graph import Node, Out, constants, outs
 
 
 class RunGraph:
-    """The graph of one run, with its tasks' rows."""
+    """The graph of one run under one of its codes, with its tasks' rows. `is_earlier` is True if the run has got new
+    code since."""
 
     def __init__(
-        self, run: str, rows: Mapping[str, TaskRow], nodes: Mapping[str, Node], origins: Mapping[str, str]
+        self,
+        run: str,
+        rows: Mapping[str, TaskRow],
+        nodes: Mapping[str, Node],
+        origins: Mapping[str, str],
+        *,
+        is_earlier: bool = False,
     ) -> None:
+        self.is_earlier = is_earlier
         self.id = run
         self.rows = rows
         self._nodes = nodes
@@ -150,6 +158,7 @@ class RunGraph:
             needs=() if node is None else tuple(need_of(param, arg) for param, arg in node.args),
             outputs=outputs(row.out, value_text),
             origin=self.origin(name),
+            earlier=self.is_earlier,
         )
 
     def _node(self, name: str) -> Node | None:

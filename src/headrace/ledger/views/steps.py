@@ -26,7 +26,8 @@ class Need(Struct, frozen=True, kw_only=True):
 class Step(Struct, frozen=True, kw_only=True):
     """A task in a trail, with its run. If its output was reused, `origin` is the run that made the output.
 
-    A result appears in a trail once; `again` lists the other runs that reused it, newest first.
+    A result appears in a trail once; `again` lists the other runs that reused it, newest first. `earlier` is True if
+    the run has got new code since, and has no such result under its present code.
     """
 
     run: str
@@ -39,6 +40,7 @@ class Step(Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputView, ...]
     origin: str | None = None
     again: tuple[str, ...] = ()
+    earlier: bool = False
 
 
 class Trail(Struct, frozen=True):
@@ -67,7 +69,8 @@ def once(steps: Iterable[Step]) -> list[Step]:
 def whole(same: Sequence[Step]) -> Step:
     """Return one of several steps that have the same result: the step of the run that made the result, or if it isn't
     there, the first step."""
-    return next((step for step in same if step.origin is None and step.task == same[0].task), same[0])
+    made = (step for step in same if step.origin in (None, step.run) and step.task == same[0].task)
+    return next(made, same[0])
 
 
 def need_of(param: str, arg: Arg) -> Need:

@@ -11,20 +11,18 @@ changed between two calls.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from operator import itemgetter
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
-from headrace.errors import FEW, NotFoundError, listed, near
-from headrace.ledger.database.address import Address
+from headrace.errors import NotFoundError, near
 from headrace.ledger.database.database import NO_END
 from headrace.ledger.database.leases import Leases
-from headrace.ledger.database.opening import connect_to_read
 from headrace.ledger.records import TASK_ROWS
-from headrace.ledger.views.query import Query
+from headrace.ledger.views.artifacts import ArtifactViews
 from headrace.ledger.views.rows import (
     GONE,
     PAST_VIEWS,
@@ -44,36 +42,17 @@ from headrace.ledger.views.rows import (
 from headrace.run.events import Event, Taken, decode_event
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref, decode_ref, within
 
 HISTORY_RUNS = 10
 
 MADE = 1000
 """How many earlier outputs of a task are searched, at most, for an output to reuse."""
-LOOKED_THROUGH = 1000
-"""How many of the latest runs are searched for an artifact that is in no index."""
-
 
 _decode_params = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Views:
+class Views(ArtifactViews):
     """Reads a ledger. A missing ledger is shown as empty, and isn't created."""
-
-    def __init__(self, address: Address, *, project: str = "") -> None:
-        self._db = connect_to_read(address, project=project)
-        self._sql = self._db.sql
-        self._query = Query(self._db)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection to the ledger."""
-        self._db.close()
 
     def find(self, name: str | None = None) -> RunView:
         """Return a run without its tasks, by its id, by the beginning or the last part of its id (`3f2a`), or the
@@ -162,57 +141,6 @@ class Views:
             rows = self._query.read(TASK_ROWS, self._sql.TASK_ROWS_OF_KIND, number, kind)
         return sorted(rows, key=lambda row: row.ordinal)
 
-    def runs_holding(self, digest: str) -> set[int]:
-        """Return the numbers of the runs that made or reused an artifact, given its digest or the beginning of its
-        digest."""
-        span = digest, digest + "\U0010ffff"
-        statements = self._sql.RUNS_BY_BLOB, self._sql.TASKS_BY_DIGEST
-        return {run for statement in statements for run, _ in self._query.all(statement, *span)}
-
-    def regions(self, generation: str) -> set[str]:
-        """Return the regions that may have a generation (`DIGEST.NONCE`): the regions of all runs that name the
-        generation."""
-        return self._query.regions(generation)
-
-    def reuses(self, digests: Iterable[str]) -> Mapping[tuple[str, str | None], list[int]]:
-        """Return, by an output's digest and key, the numbers of the runs that reused the output, newest run first. Only
-        outputs with one of `digests` are looked up."""
-        found: dict[tuple[str, str | None], list[int]] = {}
-        wanted = msgspec.json.encode(list(digests)).decode()
-        for run, digest, key in self._query.all(self._sql.REUSED_TASKS, wanted):
-            found.setdefault((digest, key), []).append(run)
-        return {of: sorted(set(runs), reverse=True) for of, runs in found.items()}
-
-    def artifact(self, digest: str) -> Ref:
-        """Return a task's output, or a part of one, given its digest or the beginning of its digest.
-
-        Raises:
-            NotFoundError: no task produced such an artifact, or several digests begin with `digest`.
-        """
-        found: dict[str, Ref] = {}
-        # an artifact that is made of parts, or is stored in the ledger's row, has no blob, so no index finds its runs
-        latest = (line.number for line in self._query.read(RUN_LINES, self._sql.RUN_LINES, NO_END, LOOKED_THROUGH))
-        for number in chain(sorted(self.runs_holding(digest), reverse=True), latest):
-            for _, out in self._query.all(self._sql.TASK_OUTS, number):
-                found.update((ref.digest, ref) for ref in within(decode_ref(out)) if ref.digest.startswith(digest))
-            if found:
-                break
-        if len(found) > 1:
-            raise NotFoundError(
-                f"several artifacts begin with `{digest}`", hint=f"give more characters: {listed(found, FEW)}"
-            )
-        if not found:
-            raise NotFoundError(
-                f"no task produced an artifact `{digest}`",
-                hint="`headrace show RUN --json` lists the digests of outputs",
-            )
-        return next(iter(found.values()))
-
-    def run_id(self, number: int) -> str:
-        """Return the id of a run by its number."""
-        found: str = self._query.all(self._sql.RUN_ID, number)[0][0]
-        return found
-
     def earlier(self, run: str | None, task: str) -> Earlier | None:
         """Return how a task's key was made in an earlier run, or None. The earlier run is the pipeline's latest run
         that has a key for the task and that had ended when this run began."""
@@ -239,13 +167,6 @@ class Views:
         Later events aren't decoded."""
         taken = self._query.of_kind(run, Taken)
         return islice(self.events(run), taken[-1][0] + 1 if taken else 1)
-
-    def bodies(self, run: str | None = None) -> Iterator[bytes]:
-        """Yield a run's events, encoded as they are stored."""
-        number, seq = self._query.run(run).number, 0
-        while rows := self._query.all(self._sql.EVENTS_FROM, number, seq, 1000):
-            yield from (body for _, body in rows)
-            seq = rows[-1][0] + 1
 
     def history(self, pipeline: str, *, runs: int = HISTORY_RUNS) -> list[PastView]:
         """Return the times and sizes of a pipeline's tasks in its latest runs, newest run first."""

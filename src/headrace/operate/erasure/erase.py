@@ -375,15 +375,15 @@ class _Erasing:
         return [run for run in db.leases.all() if run != COLLECTOR]
 
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
-        """Return two lists of texts. The first is about the tables that consist of old parts of the log; they are
-        erased together with these parts. The second is about all other outputs that were made from erased tables,
-        directly or through other outputs; models and datasets with a name come first, then preparations. A task that
-        gave an erased table may have given a preparation with it."""
+        """Return two lists of texts. The first is about the tables that consist of old parts of the log, which are
+        erased with these parts. The second is about all other outputs that were made from erased tables, directly or
+        through others: first versions, then preparations, also those that a task gave together with an erased table."""
         whole, below = dict[str, None](), dict[str, None]()
         gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
         inside = {each.digest: each.inside for each in found}
+        runs = {digest: each.runs for each in found for digest in (*each.joined, each.digest)}
         with read(self._project) as views:
-            lineage = Lineage(views)
+            lineage = Lineage(views, newest=None)
             versions = {
                 each.out.digest: f"{kind} `{each.name}:{each.version}`"
                 for kind in get_args(RegistryKind)
@@ -392,7 +392,7 @@ class _Erasing:
             trails = []
             for digest in sorted(gone):
                 try:
-                    trails.append((digest, lineage.of_artifact(digest, inside.get(digest, ()))))
+                    trails.append((digest, lineage.of_artifact(digest, inside.get(digest, ()), runs.get(digest, ()))))
                 except NotFoundError:
                     continue  # no task gave it
             for digest, trail in trails:

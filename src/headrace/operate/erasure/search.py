@@ -24,6 +24,7 @@ from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
+from headrace.ledger.views.rows import OutputView
 from headrace.ledger.views.steps import Step
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
@@ -43,12 +44,14 @@ LOGS = ("prediction_parts", "label_parts")
 class Found(Struct, frozen=True, kw_only=True):
     """A table of a project that rows of the ledger name. `refs` are all its generations. `what` says in words what the
     table is: the first task that gave it, and what keeps it between runs. `joined` are the digests of larger tables
-    that this table is a piece of, and `inside` are those of whole outputs that have this table as a part."""
+    that this table is a piece of, and `inside` are those of whole outputs that have this table as a part. `runs` are
+    the numbers of the runs that name it."""
 
     refs: tuple[Ref, ...]
     what: str
     joined: frozenset[str]
     inside: frozenset[str] = frozenset()
+    runs: frozenset[int] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -92,23 +95,30 @@ def tables(
     for table in STANDING:
         if table.table in LOGS:
             parts |= {ref.digest for ref in _parts(db, table)}
-    found: dict[str, tuple[dict[str | None, Ref], list[str], set[str], set[str]]] = {}
-    for ref, what, is_kept in _named(db, runs, beat):
+    found: dict[str, tuple[dict[str | None, Ref], list[str], set[str], set[str], set[int]]] = {}
+    for ref, what, run in _named(db, runs, beat):
         for each in within(ref):
             if each.codec == "joined" and (some := old & {part.digest for part in within(each)}):
                 whole.setdefault(each.digest, set()).update(some)
             is_table = each.codec in FORMS and (each.nonce is not None or each.inline is not None)
             is_there = (each.digest, each.nonce or "") not in gone and each.nonce != ERASED
             if is_table and is_there and each.digest not in parts:
-                refs, places, joined, inside = found.setdefault(each.digest, ({}, [], set(), set()))
+                refs, places, joined, inside, numbers = found.setdefault(each.digest, ({}, [], set(), set(), set()))
                 inside.add(ref.digest)
+                numbers.update(() if run is None else (run,))
                 refs.setdefault(each.nonce, each)
                 joined |= {whole.digest for whole in within(ref) if whole.codec == "joined" and each in within(whole)}
-                if not places or (is_kept and what not in places):
+                if not places or (run is None and what not in places):
                     places.append(what)
     every = [
-        Found(refs=tuple(refs.values()), what=", ".join(places), joined=frozenset(joined), inside=frozenset(inside))
-        for refs, places, joined, inside in found.values()
+        Found(
+            refs=tuple(refs.values()),
+            what=", ".join(places),
+            joined=frozenset(joined),
+            inside=frozenset(inside),
+            runs=frozenset(numbers),
+        )
+        for refs, places, joined, inside, numbers in found.values()
     ]
     return every, whole
 
@@ -165,15 +175,15 @@ def named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> 
             yield from _parts(db, table)
 
 
-def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, bool]]:
-    """Yield the artifacts that rows of the ledger name. Each comes with a text that says what it is, and with True if
-    it is kept between runs (such as a version of a dataset), otherwise False. First come the outputs of tasks and other
-    values of runs, then what is kept between runs."""
+def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -> Iterator[tuple[Ref, str, int | None]]:
+    """Yield the artifacts that rows of the ledger name. Each comes with a text that says what it is, and with the
+    number of its run, or None if it is kept between runs (such as a version of a dataset). First come the outputs of
+    tasks and other values of runs, then what is kept between runs."""
     ids = {run.number: run.id for run in runs}
     for run in runs:
         beat()
         for name, _, out in scan.outs(db, run.number):
-            yield from ((ref, f"the output of task `{name}` of run `{run.id}`", False) for ref in _read(out))
+            yield from ((ref, f"the output of task `{name}` of run `{run.id}`", run.number) for ref in _read(out))
         for _, body in scan.events(db, run.number):
             try:
                 event = decode_event(body)
@@ -181,14 +191,14 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
                 continue  # `headrace fsck` reports it
             task = event.task if isinstance(event, Succeeded) else None
             what = f"an output of task `{task}` of run `{run.id}`" if task else f"a value of run `{run.id}`"
-            yield from ((ref, what, False) for ref in kept_by(event))
+            yield from ((ref, what, run.number) for ref in kept_by(event))
     for result in records.results(db):
         what = f"a result of task `{result.task}` of run `{ids.get(result.run, '')}`"
-        yield from ((ref, what, False) for ref in _read(result.out))
+        yield from ((ref, what, result.run) for ref in _read(result.out))
     for table in STANDING:
         if table.table not in LOGS:
             for row in table.rows(db):
-                yield from ((ref, table.called(row), True) for out in table.encoded(row) for ref in _read(out))
+                yield from ((ref, table.called(row), None) for out in table.encoded(row) for ref in _read(out))
 
 
 def made_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
@@ -202,7 +212,7 @@ def made_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterat
     for output in step.outputs:
         is_small = output.text is not UNSET and output.type != REPORT
         if not is_small and output.digest not in erased and output.type != PREPARATION:
-            yield f"{versions.get(output.digest, output.type)}, from task `{step.task}` of run `{step.run}`"
+            yield f"{versions.get(output.digest, output.type)}, {_source(step, output)}"
 
 
 def preparations(step: Step) -> Iterator[str]:
@@ -210,7 +220,14 @@ def preparations(step: Step) -> Iterator[str]:
     different ones, so it may have the person's value, however small it is."""
     for output in step.outputs:
         if output.type == PREPARATION:
-            yield f"{_MAY_NAME}, from task `{step.task}` of run `{step.run}`"
+            yield f"{_MAY_NAME}, {_source(step, output)}"
+
+
+def _source(step: Step, output: OutputView) -> str:
+    """Return a text that says which task gave an output. A run's present output has the same task, so an output that it
+    gave under an earlier code is told with its digest."""
+    source = f"from task `{step.task}` of run `{step.run}`"
+    return f"{source} under an earlier code: `{output.digest[:12]}`" if step.earlier else source
 
 
 def rank(text: str) -> int:

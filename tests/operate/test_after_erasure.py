@@ -28,6 +28,8 @@ from tests.projects import lent
 
 ROWS = 1_000
 PIPELINES = """
+from typing import NamedTuple
+
 import pyarrow as pa
 
 import headrace as hr
@@ -88,6 +90,26 @@ def used(rows: pa.Table) -> int:
 @hr.pipeline
 def use() -> None:
     used(made())
+
+
+class Halves(NamedTuple):
+    whole: pa.Table
+    rest: pa.Table
+
+
+@hr.stage
+def halves(rows: pa.Table) -> Halves:
+    return Halves(rows, pa.table({"x": [1, 2, 3]}))
+
+
+@hr.stage(kind="train")
+def fit(rows: pa.Table) -> dict:
+    return {"weight": len(rows)}
+
+
+@hr.pipeline
+def learn() -> None:
+    fit(halves(made()).whole)
 """
 
 
@@ -197,6 +219,23 @@ def test_a_version_of_a_model_with_an_erased_table_is_named_and_not_promoted(fol
     assert of(project).models == ("rents:1",)
     with pytest.raises(RefusedError, match="`rents:1` can't answer requests: a table that it needs was erased"):
         promote(project, "rents")
+
+
+def test_a_model_card_says_what_was_erased_since_and_counts_no_table_that_was_left_in_place_of_it(
+    folder: Folder,
+) -> None:
+    run(folder, "learn")
+    before = folder.headrace("card", "latest").out
+    assert "| whole 1,000, rest 3 |" in before
+    assert "erased" not in before
+    erasure = of(load(folder.root)).erasure
+    after = folder.headrace("card", "latest").out
+    assert "| whole erased, rest 3 |" in after
+    assert "together with a person's data: outputs of `made`, `halves`." in after
+    assert f"`headrace erasures {erasure}` lists what was erased" in after
+    made, halves = folder.headrace("card", "latest", "--json").json["data"]
+    assert (made["rows"], made["erased"], made["erasures"]) == (None, [""], [erasure])
+    assert (halves["tables"], halves["erased"]) == ({"whole": None, "rest": 3}, ["whole"])
 
 
 def test_an_endpoint_does_not_go_back_to_a_version_whose_table_was_erased(folder: Folder) -> None:

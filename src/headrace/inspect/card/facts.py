@@ -32,8 +32,10 @@ class Made(Struct, frozen=True, kw_only=True):
 
     `arguments` are the values that the pipeline passed to the task, and `needs` are the tasks whose outputs it took. If
     the output is a table that can be counted, `rows` and `columns` are the numbers of its rows and columns. If the
-    output has several tables, `tables` holds the number of rows of each, by name. If `run` is forgotten (deleted by
-    `headrace gc`), `seconds`, `cpu_s` and `usd` are None, and an even earlier run may have done the work.
+    output has several tables, `tables` holds the number of rows of each, by name, or None if it isn't known. `erased`
+    are the names of the tables that were erased since together with a person's data (an output that is one table has
+    the name ""), and `erasures` are the ids of the erasures that erased anything in the output. If `run` is forgotten
+    (deleted by `headrace gc`), `seconds`, `cpu_s` and `usd` are None, and an even earlier run may have done the work.
     """
 
     task: str
@@ -52,7 +54,9 @@ class Made(Struct, frozen=True, kw_only=True):
     usd: float | None
     rows: int | None = None
     columns: int | None = None
-    tables: dict[str, int] = {}
+    tables: dict[str, int | None] = {}
+    erased: tuple[str, ...] = ()
+    erasures: tuple[str, ...] = ()
 
     @property
     def is_forgotten(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 
 from headrace.errors import LedgerError, NotFoundError, UsageError
 from headrace.inspect.card.approvals import agreed
 from headrace.inspect.card.facts import Agreed, Card, Made, Named, Source, Training
-from headrace.inspect.card.limits import forgotten, held_back, limits, not_passed
+from headrace.inspect.card.limits import erased, forgotten, held_back, limits, not_passed
 from headrace.inspect.gates import asked
 from headrace.inspect.get import addresses as named
 from headrace.inspect.history import differing
@@ -22,7 +23,7 @@ from headrace.inspect.value_text import cut, value_text
 from headrace.inspect.views import VersionView, Views, judged
 from headrace.project.project import Project
 from headrace.project.state import reading_store
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, blobs
 from headrace.spec.bundle import name_of_preparation, own_code_in
 from headrace.spec.fleet import HOME
 from headrace.spec.graph import Const, Secret
@@ -134,6 +135,7 @@ class CardMaker:
             cpu_s=_sum(each.cpu_s for each in whole),
             usd=_sum(each.usd for each in whole),
             limits=(
+                *erased(data, {each.erasure: each.at for each in self._views.erasures()}),
                 *not_passed(checks),
                 *limits(chosen.ref, run, results),
                 *held_back(run, below),
@@ -222,8 +224,10 @@ class CardMaker:
         there, name = (run, task) if isinstance(origin, str) else origin
         row, stage, ref = there.rows[name], there.stage(name), run.out(task)
         ran_in, (seconds, cpu_s, usd) = self._took(run, task)
-        shapes = self._shapes(ref) if count and ref is not None else {}
-        single = next(iter(shapes.values())) if len(shapes) == 1 else (None, None)
+        tables = _tables(ref) if count and ref is not None else {}
+        erased = tuple(name for name, part in tables.items() if self._erasures(part))
+        shapes = self._shapes({name: part for name, part in tables.items() if name not in erased})
+        single = next(iter(shapes.values()), None) if len(tables) == 1 else None
         return Made(
             task=task,
             stage=row.stage,
@@ -239,16 +243,29 @@ class CardMaker:
             seconds=seconds,
             cpu_s=cpu_s,
             usd=usd,
-            rows=single[0],
-            columns=single[1],
-            tables={name: shape[0] for name, shape in shapes.items()} if len(shapes) > 1 else {},
+            rows=None if single is None else single[0],
+            columns=None if single is None else single[1],
+            tables={name: shapes[name][0] if name in shapes else None for name in tables}
+            if len(tables) > 1 and (shapes or erased)
+            else {},
+            erased=erased,
+            erasures=tuple(sorted(self._erasures(ref))) if count and ref is not None else (),
         )
 
-    def _shapes(self, ref: Ref) -> dict[str, tuple[int, int]]:
-        """Return, by name, the numbers of rows and columns of the tables in an output. Return an empty dict if it would
-        take long to read the tables."""
-        named_parts = zip(ref.names, ref.parts, strict=True) if ref.names and ref.parts else ()
-        tables = {name: part for name, part in (("", ref), *named_parts) if part.codec in TABLES}
+    @cached_property
+    def _gone(self) -> dict[tuple[str, str | None], str]:
+        """The erasure that erased each generation, by digest and nonce."""
+        every = (row for each in self._views.erasures() for row in self._views.erased_by(each.erasure))
+        return {(row.digest, row.nonce): row.erasure for row in every}
+
+    def _erasures(self, ref: Ref) -> set[str]:
+        """Return the ids of the erasures that erased an artifact or parts of it."""
+        generations = ((each.digest, each.nonce) for each in blobs(ref)) if self._gone else ()
+        return {self._gone[each] for each in generations if each in self._gone}
+
+    def _shapes(self, tables: Mapping[str, Ref]) -> dict[str, tuple[int, int]]:
+        """Return the numbers of rows and columns of tables. Return an empty dict if it would take long to read the
+        tables."""
         if sum(part.size for part in tables.values()) > (COUNTED_AFAR_BYTES if self._is_afar else COUNTED_BYTES):
             return {}
         shapes = {name: getattr(self._load(part), "shape", None) for name, part in tables.items()}
@@ -356,6 +373,12 @@ class CardMaker:
             against=None if then is None or earlier is None else earlier.run,
             notes=() if stage is None else stage.code.notes,
         )
+
+
+def _tables(ref: Ref) -> dict[str, Ref]:
+    """Return the tables in an output by name. An output that is a table has the name ""."""
+    named_parts = zip(ref.names, ref.parts, strict=True) if ref.names and ref.parts else ()
+    return {name: part for name, part in (("", ref), *named_parts) if part.codec in TABLES}
 
 
 def _packages(stage: Stage | None) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from headrace.inspect.card.facts import Made
 from headrace.inspect.reports import Judged
@@ -46,6 +47,22 @@ def held_back(run: Material, below: Iterable[str]) -> Iterator[str]:
     for row in (run.rows[name] for name in below):
         if row.state in ("skipped", "failed", "cancelled"):
             yield f"Task `{row.name}`, which depends on the model, has the state `{row.state}`: {row.reason}."
+
+
+def erased(data: Iterable[Made], times: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence for each erasure that erased outputs from which the model was made. `times` says when each
+    erasure was asked for (Unix seconds)."""
+    by: dict[str, list[str]] = {}
+    for each in data:
+        for erasure in each.erasures:
+            by.setdefault(erasure, []).append(f"`{each.task}`")
+    for erasure, names in by.items():
+        on = datetime.fromtimestamp(times[erasure], UTC)
+        yield (
+            f"Tables that this model was made from were erased on {on:%Y-%m-%d},"
+            f" together with a person's data: outputs of {', '.join(names)}. The model was made before, also from the"
+            f" erased rows. `headrace erasures {erasure}` lists what was erased."
+        )
 
 
 def forgotten(tasks: Iterable[Made]) -> Iterator[str]:

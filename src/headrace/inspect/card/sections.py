@@ -217,7 +217,7 @@ def _data(card: Card) -> Iterator[Report]:
     if not card.data:
         yield Report(title="Data", about="The model was made from no other task's output.")
         return
-    counted = any(each.rows is not None or each.tables for each in card.data)
+    counted = any(each.rows is not None or each.tables or each.erased for each in card.data)
     elsewhere = any(each.run != card.run for each in card.data)
     columns = (
         "task", "from", "what it gave", *(("rows", "columns") if counted else ()), "size",
@@ -238,6 +238,8 @@ def _data(card: Card) -> Iterator[Report]:
     note = "Each task with what it was made from, in the order of the run."
     if elsewhere:
         note += " Where an earlier run did the work, it is named."
+    if any(each.erased for each in card.data):
+        note += " `erased`: the table was erased after the training, together with a person's data."
     yield Report(
         title="Data, and where it comes from",
         about=f"The model was made from the outputs of {len(card.data)} task{'' if len(card.data) == 1 else 's'}.",
@@ -248,8 +250,13 @@ def _data(card: Card) -> Iterator[Report]:
 
 
 def _rows(made: Made) -> Cell:
-    """Return the number of rows of an output. If the output has several tables, return the number of rows of each."""
-    return ", ".join(f"{name} {rows:,}" for name, rows in made.tables.items()) or made.rows
+    """Return the number of rows of an output. If the output has several tables, return the number of rows of each. A
+    table that was erased has the word "erased" in place of the number."""
+    if made.erased and not made.tables:
+        return "erased"
+    texts = {name: "not known" if rows is None else f"{rows:,}" for name, rows in made.tables.items()}
+    texts.update(dict.fromkeys(made.erased, "erased"))
+    return ", ".join(f"{name} {text}" for name, text in texts.items()) or made.rows
 
 
 def _origin(made: Made) -> str:

@@ -17,11 +17,12 @@ from headrace.inspect.endpoints.predictions import prediction_log, predictions
 from headrace.inspect.views import read
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure.erase import resume
+from headrace.operate.upkeep.transfer import export_ledger, import_ledger
 from headrace.project.project import Project
 from headrace.serve.predictions.feedback import Feedback
 from headrace.serve.predictions.log import PredictionLog
 from headrace.serve.predictions.writer import Writer
-from tests.operate.test_erase import ANNA, PATIENCE_S, Killed, files_with, load, log, of
+from tests.operate.test_erase import ANNA, NO_PROGRESS, PATIENCE_S, Killed, files_with, load, log, of
 from tests.serve.predictions.samples import answered
 
 
@@ -97,6 +98,29 @@ def test_a_label_that_comes_after_the_erasure_is_left_out(project: Project) -> N
     assert labelled(project) == [bob]
     with read(project) as views:
         assert [each.done is not None for each in erasures(views)] == [True]
+
+
+def test_what_an_import_brings_again_of_an_erased_person_is_counted_once(project: Project, tmp_path: Path) -> None:
+    log(project, ["bob", ANNA])
+    seal_predictions(project)
+    anna = id_of(project, ANNA)
+    Server(project, [anna, id_of(project, "bob")]).end()
+    seal_predictions(project)
+    old, new = tmp_path / "old.headrace", tmp_path / "new.headrace"
+    export_ledger(project, old, blobs=True, **NO_PROGRESS)
+    assert of(project).waits == ()
+    export_ledger(project, new, blobs=True, **NO_PROGRESS)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "headrace.toml").write_text('[project]\nname = "project"\n')
+    other = load(tmp_path / "other")
+    for archive in (old, new):  # the other ledger has the person when it hears of the erasure
+        import_ledger(other, archive, blobs=True, **NO_PROGRESS)
+    for each in (project, other):
+        with read(each) as views:
+            (erasure,) = erasures(views)
+        assert (erasure.predictions, erasure.labels, erasure.parts) == (1, 1, 2)
+        assert labelled(each) == [id_of(each, "bob")]
+    assert files_with(other.home, f"said so of {anna}") == []
 
 
 def test_a_label_in_another_segment_than_its_prediction_goes_too(project: Project) -> None:

@@ -44,7 +44,9 @@ class Rewritten(Struct, frozen=True, kw_only=True):
 
     `part` is the part's old row in the ledger. `out` is the new artifact, and `count` is the number of its rows.
     `is_labels` is True for a part with labels. `unreadable` is how many of the removed rows belong to requests that
-    can't be read. `digests` are the digests of the ids of the removed predictions (`Erasure.known`).
+    can't be read. `digests` are the digests of the ids of the removed predictions (`Erasure.known`). `is_copy` is True
+    if the erasure has rewritten an equal part before, so that its rows are counted already: an import brings such parts
+    from a ledger in which the person wasn't erased.
     """
 
     part: PredictionPartRecord
@@ -53,6 +55,7 @@ class Rewritten(Struct, frozen=True, kw_only=True):
     is_labels: bool = False
     unreadable: int = 0
     digests: tuple[str, ...] = ()
+    is_copy: bool = False
 
     @property
     def gone(self) -> int:
@@ -99,13 +102,14 @@ class Told(Outcome, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()
 
     def after(self, parts: Sequence[Rewritten]) -> Told:
-        """Return this state with the rows added that were erased by rewriting `parts`."""
+        """Return this state with the rows added that were erased by rewriting `parts`. Rows of copies aren't counted."""
+        fresh = [each for each in parts if not each.is_copy]
         return replace(
             self,
-            predictions=self.predictions + sum(each.gone for each in parts if not each.is_labels),
-            labels=self.labels + sum(each.gone for each in parts if each.is_labels),
-            unreadable=self.unreadable + sum(each.unreadable for each in parts),
-            parts=self.parts + len(parts),
+            predictions=self.predictions + sum(each.gone for each in fresh if not each.is_labels),
+            labels=self.labels + sum(each.gone for each in fresh if each.is_labels),
+            unreadable=self.unreadable + sum(each.unreadable for each in fresh),
+            parts=self.parts + len(fresh),
             digests=tuple(dict.fromkeys([*self.digests, *(digest for each in parts for digest in each.digests)])),
         )
 
@@ -228,6 +232,8 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
 
     def work() -> None:
         db.execute(db.sql.LOCK_PREDICTIONS)
+        gone = {row.digest for row in records.ERASED.read(db.execute(db.sql.ERASED_BY, (erasure.id,)))}
+        told_of = [replace(each, is_copy=decode_ref(each.part.out).digest in gone) for each in parts]
         for each in parts:
             values = {**asdict(each.part), "was": each.part.out, "out": _encode_ref(each.out), "count": each.count}
             if each.is_labels:
@@ -237,7 +243,7 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
             what = f"{PART}{each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
             what = f"{what} of endpoint `{each.part.endpoint}`"
             _mark(db, erasure, [(ref, what) for ref in within(decode_ref(each.part.out))])
-        _tell(db, erasure, told(db, erasure).after(parts), None)
+        _tell(db, erasure, told(db, erasure).after(told_of), None)
 
     db.atomically(work)
 

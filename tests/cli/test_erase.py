@@ -173,3 +173,16 @@ def test_what_was_made_from_erased_tables_is_counted_and_only_the_first_are_name
     assert lines[4] == "    made from these tables, and left as they are: 60 outputs"
     assert lines[5] == f"        {below[0]}"
     assert lines[10] == "        and 55 more: `headrace erasures e1` lists them"
+
+
+@pytest.mark.parametrize(("count", "last"), [(1, "and 20 more"), (7, "and 22 more, 2 preparations among them")])
+def test_preparations_that_may_list_the_person_are_named_beside_the_models(
+    count: int, last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "preparation, which may list the person's value as a category, from task `clean` of run `r{}`"
+    preparations = [told.format(number) for number in range(count)]
+    models = [f"model `m:{number}`, from task `fit` of run `r`" for number in range(1, 9)]
+    below = (*models, *preparations, *(f"text, from task `t[#{n}]` of run `r`" for n in range(17)))
+    _say(Erased(erasure="e1", endpoint="lines", until=0.0, dry_run=True, blobs=1, waits=(), models=(), below=below))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2:-1] == [*models[:5], *preparations[:5], f"{last}: `--json` lists them"]

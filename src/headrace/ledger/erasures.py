@@ -102,7 +102,7 @@ class Told(Outcome, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()
 
     def after(self, parts: Sequence[Rewritten]) -> Told:
-        """Return this state with the rows added that were erased by rewriting `parts`. Rows of copies aren't counted."""
+        """Return this state with the rows added that were erased by rewriting `parts`, without those of copies."""
         fresh = [each for each in parts if not each.is_copy]
         return replace(
             self,

@@ -38,7 +38,7 @@ from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.ledger.views.lineage import Lineage
 from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
-from headrace.operate.erasure import search
+from headrace.operate.erasure import outputs, search
 from headrace.operate.erasure.bundles import files_with
 from headrace.operate.erasure.drafts import discard_drafts
 from headrace.project.project import Project
@@ -401,10 +401,10 @@ class _Erasing:
                     whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
             for _, trail in trails:
                 for step in trail.made:
-                    below.update(dict.fromkeys(search.preparations(step)))
+                    below.update(dict.fromkeys(outputs.preparations(step)))
                 for step in trail.down:
-                    below.update(dict.fromkeys(search.made_of(step, versions, gone | self._past)))
-        return list(islice(whole, _SHOWN)), sorted(below, key=search.rank)[:_SHOWN]
+                    below.update(dict.fromkeys(outputs.made_of(step, versions, gone | self._past)))
+        return list(islice(whole, _SHOWN)), sorted(below, key=outputs.rank)[:_SHOWN]
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 

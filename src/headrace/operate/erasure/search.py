@@ -6,10 +6,10 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import pyarrow as pa
-from msgspec import UNSET, Struct
+from msgspec import Struct
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
@@ -24,14 +24,11 @@ from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
-from headrace.ledger.views.rows import OutputView
-from headrace.ledger.views.steps import Step
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.endpoint import Erasure, decode_route
-from headrace.spec.intent import PREPARATION, REPORT, RegistryKind
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -199,46 +196,6 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
         if table.table not in LOGS:
             for row in table.rows(db):
                 yield from ((ref, table.called(row), None) for out in table.encoded(row) for ref in _read(out))
-
-
-def made_of(step: Step, versions: Mapping[str, str], erased: Set[str]) -> Iterator[str]:
-    """Yield a text about each output of a task that needed an erased table. `versions` has the versions of models and
-    datasets, by digest.
-
-    Outputs in `erased` and small values are left out. But preparations are always included, and reports even if they
-    are small.
-    """
-    yield from preparations(step)
-    for output in step.outputs:
-        is_small = output.text is not UNSET and output.type != REPORT
-        if not is_small and output.digest not in erased and output.type != PREPARATION:
-            yield f"{versions.get(output.digest, output.type)}, {_source(step, output)}"
-
-
-def preparations(step: Step) -> Iterator[str]:
-    """Yield a text about each preparation among a task's outputs. It lists the values of text columns that have few
-    different ones, so it may have the person's value, however small it is."""
-    for output in step.outputs:
-        if output.type == PREPARATION:
-            yield f"{_MAY_NAME}, {_source(step, output)}"
-
-
-def _source(step: Step, output: OutputView) -> str:
-    """Return a text that says which task gave an output. A run's present output has the same task, so an output that it
-    gave under an earlier code is told with its digest."""
-    source = f"from task `{step.task}` of run `{step.run}`"
-    return f"{source} under an earlier code: `{output.digest[:12]}`" if step.earlier else source
-
-
-def rank(text: str) -> int:
-    """Return where a text about an output belongs in a list: versions of models and datasets come first, then
-    preparations."""
-    if text.split(" ")[0] in get_args(RegistryKind):
-        return 0
-    return 1 if text.startswith(_MAY_NAME) else 2
-
-
-_MAY_NAME = "preparation, which may list the person's value as a category"
 
 
 class Searched(NamedTuple):

@@ -13,6 +13,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.terminal import say, say_json, tell
 from headrace.errors import UsageError, listed
+from headrace.operate.erasure.outputs import first_of
 from headrace.project import project
 from headrace.report.marks import printable
 from headrace.report.measures import count_text
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 UNFINISHED = 6
 _FEW = 5
-"""At most this many outputs and source files that stay are printed."""
+"""At most this many outputs of each kind, and source files, that stay are printed."""
 
 
 @click.command()
@@ -118,8 +119,9 @@ def _say(erased: Erased) -> None:
         say(f"    models that can't be loaded any more until a run deploys them again: {named}", "dim")
     every = "`--json` lists them" if erased.dry_run else f"`headrace erasures {erased.erasure}` lists them"
     outputs, files = count_text(len(erased.below), "output"), count_text(len(erased.bundles), "source file")
-    _say_some(f"made from these tables, and left as they are: {outputs}", erased.below, every)
-    _say_some(f"have the same value, and are left as they are: {files}", erased.bundles, every)
+    _say_below(f"made from these tables, and left as they are: {outputs}", first_of(erased.below, _FEW, every))
+    more = [f"and {len(erased.bundles) - _FEW:,} more: {every}"] if len(erased.bundles) > _FEW else []
+    _say_below(f"have the same value, and are left as they are: {files}", [*erased.bundles[:_FEW], *more])
     if erased.bundles:
         say(
             "    to delete source files: change them in the project, let `headrace gc` forget these runs, and empty",
@@ -137,15 +139,10 @@ def _say(erased: Erased) -> None:
         tell(f"not complete: {printable(each)}; `headrace erase --resume` does the rest", label="warning:")
 
 
-def _say_some(head: str, lines: Sequence[str], every: str) -> None:
-    """Print the first of these lines below a head, and say how many more there are."""
-    if not lines:
-        return
-    say(f"    {head}", "dim")
-    for line in lines[:_FEW]:
-        say(f"        {printable(line)}", "dim")
-    if len(lines) > _FEW:
-        say(f"        and {len(lines) - _FEW:,} more: {every}", "dim")
+def _say_below(head: str, lines: Sequence[str]) -> None:
+    """Print lines below a head, if there are any."""
+    for line in (f"    {head}", *(f"        {printable(line)}" for line in lines)) if lines else ():
+        say(line, "dim")
 
 
 def _say_list(head: str, lines: Sequence[str]) -> None:

@@ -37,6 +37,16 @@ def slow(folder: str = ".") -> None:
     sleepy(folder)
 """
 
+CLEANING = SLOW.replace(
+    "    time.sleep(600)",
+    """
+    try:
+        time.sleep(600)
+    finally:
+        time.sleep(600)
+""",
+)
+
 
 def on_a_terminal(shell: Shell, *words: str, columns: int = 100, **environment: str) -> tuple[int, str]:
     """Run a command whose output is a terminal, and return its exit code and what it showed."""
@@ -139,6 +149,22 @@ def test_interrupted_once_a_run_is_cancelled(project: Shell, tmp_path: Path) -> 
     assert running.returncode == 3
     assert b"Traceback" not in err
     assert b"cancelled" in out
+
+
+def test_an_attempt_that_cleans_up_for_too_long_is_killed_and_the_run_says_so(project: Shell, tmp_path: Path) -> None:
+    project.write("headrace.toml", "[pool.local]\nstop_s = 0.2\n")
+    project.write("pipelines.py", CLEANING)
+    running = project.start("run", "slow", "--folder", str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for((tmp_path / "asleep").exists)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=PATIENCE_S)
+    assert b"interrupted: running attempts have 0.2 s to clean up and end, and are killed after that" in err
+    why = "the run was cancelled; the attempt had not ended 0.2 s after it was told to stop, so it was killed"
+    (task,) = project("show", "latest", "--json").json["tasks"]
+    assert task["reason"] == why
+    logs = project("logs", "latest", "sleepy")
+    assert logs.out == "going to sleep\n"
+    assert logs.err == f"note: `sleepy` is cancelled: {why}\n"
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.03, 0.06, 0.1, 0.15, 0.3])

@@ -323,9 +323,11 @@ def test_an_interrupt_lets_attempts_clean_up_and_a_second_one_does_not() -> None
             cleaned.append(order.task)
             yield Wait(100.0)
 
-    for interrupts, least in ((1, 4.0), (2, 0.0)):
+    killed = "the run was cancelled; the attempt had not ended 5 s after it was told to stop, so it was killed"
+    for interrupts, least, why in ((1, 4.0, killed), (2, 0.0, "the run was cancelled")):
         bed = Bed(script, chain(1))
-        driver = bed.driver()
+        notes: list[str] = []
+        driver = bed.driver(note=notes.append)
         until(driver, bed, lambda bed=bed: bed.machine.tasks.get("step") is not None and bed.machine.running() != [])
         began = bed.cluster.clock.monotonic()
         for _ in range(interrupts):
@@ -333,6 +335,9 @@ def test_an_interrupt_lets_attempts_clean_up_and_a_second_one_does_not() -> None
             driver.tick(0.0)
         assert driver.drive().state == "cancelled"
         assert bed.cluster.clock.monotonic() - began == pytest.approx(least, abs=1.5)
+        assert bed.machine.tasks["step"].reason == why
+        (note,) = notes
+        assert note.startswith("interrupted: running attempts have 5 s to clean up and end, and are killed after that;")
 
 
 def test_a_run_that_takes_too_long_fails() -> None:

@@ -25,6 +25,7 @@ class Recited:
     def __init__(self) -> None:
         self.pool = POOL
         self.ahead_s = 0.01
+        self.grace_s = 1.0
         self.says: list[list[Notice]] = []
         self.closed: list[int] = []
         self.told: list[tuple[int, Down]] = []

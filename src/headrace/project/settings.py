@@ -164,6 +164,14 @@ class PoolSection(Section, frozen=True):
             "one built from the lock."
         ),
     ] = "auto"
+    stop_s: Annotated[
+        Annotated[float, Meta(ge=0, le=86400)],
+        Meta(
+            description="How many seconds an attempt has to clean up (in `finally`, for example) and end after ^C or "
+            "`headrace cancel`. Then it is killed.",
+            extra=only_for("local", "ray"),
+        ),
+    ] = 5.0
     namespace: Annotated[
         Literal["auto", "on", "off"],
         Meta(

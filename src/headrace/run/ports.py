@@ -346,6 +346,7 @@ class Backend(Protocol):
     """The machines of a pool. The driver numbers the workers, and uses a number only once in a run.
 
     - `ahead_s`: how many seconds of work a worker should have queued, so that it never waits for a message.
+    - `grace_s`: how many seconds an attempt has to end after `close` has told it to stop. Then it is killed.
     - `start`: begins workers. This may take long. A worker that can't be started is reported as `Died`.
     - `fileno`: returns a descriptor that is readable if `events` may have something to return. It is the same for the
       whole life of the backend. None means that the backend has no descriptor, because it is a simulation.
@@ -354,14 +355,15 @@ class Backend(Protocol):
     - `adopt`: returns what an earlier driver of the run left: for each worker, the reports that nobody has stored, in
       order, and then the worker if it is still alive. `adopt` ends all other processes of the run that are still alive.
     - `close`: ends some workers, or all if `workers` is None, with all processes that they started. If `now` is False,
-      attempts are first asked to stop and get a little time. Once all workers are closed, no process of the run is
-      alive.
+      attempts are first told to stop, and have `grace_s` seconds for it. Once all workers are closed, no process of the
+      run is alive.
     - `abandon`: forgets all workers and sends them nothing, as if the driver had been killed. Running attempts end by
       themselves, and the next driver adopts them.
     """
 
     pool: Pool
     ahead_s: float
+    grace_s: float
 
     def fileno(self) -> int | None: ...
     def start(self, jobs: Sequence[Job]) -> None: ...

@@ -223,7 +223,9 @@ class BackendContract:
         ear.tell(1, stand.order("deaf", "stubborn"))
         ear.wait_for(1, Checkpointed)
         ear.backend.close([1])
-        assert ear.wait_for_death(1).kind == "cancelled"
+        died = ear.wait_for_death(1)
+        assert died.kind == "cancelled"
+        assert f"had not ended {ear.backend.grace_s:g} s after it was told to stop" in died.why
         assert not ear.events(1, Failed)
 
     def test_one_ended_at_once_has_no_time_to_say_anything(self, stand: Stand, ear: Ear) -> None:

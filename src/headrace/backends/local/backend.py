@@ -19,7 +19,7 @@ from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent, p
 from headrace.backends.local.takeover import listen, take_over
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen
-from headrace.backends.processes.exit_cause import death, with_words
+from headrace.backends.processes.exit_cause import STOPPED, death, overdue, with_words
 from headrace.backends.processes.orphans import end_leftovers, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
 from headrace.errors import BackendError
@@ -76,11 +76,11 @@ class LocalBackend:
         self._spool = spool
         self._epoch = epoch
         self._prefix = prefix
-        self._grace_s = grace_s
+        self.grace_s = grace_s
         self._selector = selectors.DefaultSelector()
         self._lines: dict[int, Channel] = {}
         self._notices: list[Notice] = []
-        self._doomed: dict[int, float] = {}
+        self._doomed: dict[int, tuple[float, str]] = {}  # when a worker is killed, and why it ends
         self._quitting: set[int] = set()
         self._babbling: set[int] = set()
         self._parents: set[Parent] = set()
@@ -191,7 +191,7 @@ class LocalBackend:
         for worker in list(self._lines if workers is None else workers):
             if worker in self._lines:
                 self._signal(worker, signal.SIGKILL if now else signal.SIGTERM)
-                self._doomed.setdefault(worker, time.monotonic() + self._grace_s)
+                self._doomed.setdefault(worker, (time.monotonic() + self.grace_s, STOPPED))
         if workers is not None:
             return
         self._leave()
@@ -363,7 +363,7 @@ class LocalBackend:
         died = death(
             ended,
             babbled=worker in self._babbling,
-            doomed=worker in self._doomed,
+            doomed=self._doomed.get(worker, (0.0, ""))[1],
             quitting=worker in self._quitting,
             last_words=parent.spawned.last_words() if ended.status == 1 else "",
         )
@@ -394,7 +394,7 @@ class LocalBackend:
 
     def _end_doomed(self) -> None:
         now = time.monotonic()
-        for worker, due in list(self._doomed.items()):
+        for worker, (due, _) in list(self._doomed.items()):
             if now < due or worker not in self._lines:
                 continue
             parent = self._parent_of[worker]
@@ -402,7 +402,7 @@ class LocalBackend:
                 self._lose(parent, "the process that starts and ends workers doesn't answer any more")
             else:
                 self._signal(worker, signal.SIGKILL)
-                self._doomed[worker] = now + self._grace_s
+                self._doomed[worker] = now + self.grace_s, overdue(self.grace_s)
 
     def _leave(self) -> None:
         """Wait for all workers to end, kill those that don't, and end the zygotes.
@@ -412,7 +412,7 @@ class LocalBackend:
         for parent in self._parents:
             for worker in list(parent.workers) if parent.waits else ():
                 self._forget(worker, Died(worker, "cancelled", "it had not started"))
-        due = time.monotonic() + self._grace_s + GRACE_S
+        due = time.monotonic() + self.grace_s + GRACE_S
         with waiting("its workers to leave", due - time.monotonic()):
             while self._lines and time.monotonic() < due:
                 self.events(0.05)

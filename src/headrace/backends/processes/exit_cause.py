@@ -7,6 +7,8 @@ import signal
 from headrace.run.ports import Died
 from headrace.run.wire import Ended
 
+STOPPED = "it was stopped"
+"""Why a worker ended that the backend has told to end."""
 _SIGNALS = {
     signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
     signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",
@@ -15,12 +17,12 @@ _SIGNALS = {
 }
 
 
-def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_words: str) -> Died:
+def death(ended: Ended, *, babbled: bool, doomed: str, quitting: bool, last_words: str) -> Died:
     """Return the notice that a worker has ended, with the cause.
 
-    `babbled` is true if the worker wrote something to its channel that isn't a message. `doomed` is true if the backend
-    ended the worker. `quitting` is true if the worker had been told to leave. `last_words` is the last line that the
-    worker printed on stderr.
+    `babbled` is true if the worker wrote something to its channel that isn't a message. `doomed` is why the backend
+    ended the worker (empty: it didn't). `quitting` is true if the worker had been told to leave. `last_words` is the
+    last line that the worker printed on stderr.
     """
     worker = ended.worker
     if ended.unfit:
@@ -30,13 +32,18 @@ def death(ended: Ended, *, babbled: bool, doomed: bool, quitting: bool, last_wor
     if babbled:
         return Died(worker, "crash", "its code wrote to the connection between worker and driver, so it was ended")
     if doomed:
-        return Died(worker, "cancelled", "it was stopped")
+        return Died(worker, "cancelled", doomed)
     if quitting and ended.status == 0:
         return Died(worker, "cancelled", "it left as it was told to")
     if ended.status == -signal.SIGTERM:
         return Died(worker, "lost", "a signal from outside of the run told it to end (SIGTERM)")
     # When an exception ends Python, it prints the exception and exits with code 1.
     return Died(worker, "crash", with_words(cause(ended.status), last_words if ended.status == 1 else ""))
+
+
+def overdue(grace_s: float) -> str:
+    """Return why a worker ended that had `grace_s` seconds to end by itself, and was killed then."""
+    return f"the attempt had not ended {grace_s:g} s after it was told to stop, so it was killed"
 
 
 def with_words(what: str, words: str) -> str:

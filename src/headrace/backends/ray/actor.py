@@ -34,7 +34,7 @@ from msgspec.structs import replace
 
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen, withheld
-from headrace.backends.processes.exit_cause import death, with_words
+from headrace.backends.processes.exit_cause import STOPPED, death, overdue, with_words
 from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.orphans import MARKED, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
@@ -77,16 +77,15 @@ class Actor:
 
     def __init__(self, needed: str, charge: bytes) -> None:
         self._loop = asyncio.get_running_loop()
-        self._backlog = Backlog()
+        self._backlog, self._frames = Backlog(), Frames()
         self._heard_at = time.monotonic()
         self._epoch = -1
-        self._frames = Frames()
-        self._told = 0
+        self._told = self._done = 0
         self._early: dict[int, bytes] = {}
         self._attempts: list[tuple[str, int]] = []
         self._secrets: set[str] = set()
-        self._done = 0
-        self._ready = self._doomed = self._quitting = self._babbling = self._leaving = False
+        self._doomed = ""  # why the worker ends, once the driver has told it to
+        self._ready = self._quitting = self._babbling = self._leaving = False
         self._zygote: Spawned | None = None
         self._control: Channel | None = None
         self._line: Channel | None = None
@@ -147,7 +146,7 @@ class Actor:
         self._heard_at = time.monotonic()
         self._early.clear()  # messages of the earlier driver: the new driver uses their numbers for its own messages
         self._backlog.wake()
-        leaving = self._leaving or self._doomed or self._quitting or self._backlog.died is not None
+        leaving = self._leaving or self._doomed != "" or self._quitting or self._backlog.died is not None
         job, attempts = self._charge.job, tuple(self._attempts)
         return encode(Taken(job, attempts, self._done, self._told, leaving, self._backlog.news(0)))
 
@@ -158,21 +157,24 @@ class Actor:
         """
         if not self._heeds(epoch):
             return None
-        self._doomed = True
+        self._doomed = self._doomed or STOPPED
         self._signal(signal.SIGKILL if now else signal.SIGTERM)
         if not now:
-            self._loop.call_later(self._charge.grace_s, self._signal, signal.SIGKILL)
+            self._loop.call_later(self._charge.grace_s, self._kill, overdue(self._charge.grace_s))
         return True
 
     async def leave(self, epoch: int) -> None:
         """End the worker if it is alive, and then end this actor. Do nothing if a newer driver has taken over the
         actor."""
         if self._heeds(epoch):
-            self._doomed = True
-            self._signal(signal.SIGKILL)
+            self._kill(STOPPED)
             await self._backlog.death()
             self._bury()
             ray.actor.exit_actor()
+
+    def _kill(self, why: str) -> None:
+        self._doomed = why
+        self._signal(signal.SIGKILL)
 
     def _heeds(self, epoch: int) -> bool:
         if epoch != self._epoch and self._epoch >= 0:
@@ -253,8 +255,7 @@ class Actor:
         self._listen(line)
 
     def _hear_worker(self) -> None:
-        line = self._line
-        if line is None:
+        if (line := self._line) is None:
             return
         try:
             for body in line.read():
@@ -300,8 +301,7 @@ class Actor:
 
     def _ended(self, ended: Ended) -> None:
         """Handle the end of the worker: read its last messages, then tell the driver."""
-        if self._line is not None:
-            self._hear_worker()
+        self._hear_worker()
         words = self._zygote.last_words() if self._zygote is not None and ended.status == 1 else ""
         died = death(ended, babbled=self._babbling, doomed=self._doomed, quitting=self._quitting, last_words=words)
         if self._leaving:

@@ -79,7 +79,7 @@ class RayBackend:
         self._namespace, self._hidden = namespace, tuple(hidden)
         self._shown, self._readable = tuple(shown), tuple(readable)
         self._needs = needs or Needs()
-        self._grace_s, self._patience_s, self._headless_s = grace_s, patience_s, headless_s
+        self.grace_s, self._patience_s, self._headless_s = grace_s, patience_s, headless_s
         self._release = release or version("headrace")
         self._kind = remote()
         self._lines: dict[int, Channel] = {}
@@ -176,7 +176,7 @@ class RayBackend:
         self._begin()
         if workers is not None:
             return None
-        due = time.monotonic() + self._grace_s + CLOSE_S
+        due = time.monotonic() + self.grace_s + CLOSE_S
         with suppress(BackendError):  # the head went away meanwhile: the actors end by themselves
             while self._lines and time.monotonic() < due:
                 self.events(0.05)
@@ -216,7 +216,7 @@ class RayBackend:
                 hidden=self._hidden,
                 shown=self._shown,
                 readable=self._readable,
-                grace_s=self._grace_s,
+                grace_s=self.grace_s,
                 patience_s=self._patience_s,
             )
             name = f"{self._hello.run}/{self.pool.name}/{job.worker}-{os.urandom(4).hex()}"

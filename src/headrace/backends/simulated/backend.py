@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+from headrace.backends.processes.exit_cause import overdue
 from headrace.backends.simulated.cluster import Cluster
 from headrace.backends.simulated.worker import Worker
 from headrace.run.ports import Alive, Died, Heard, Job, Notice
@@ -29,6 +30,7 @@ class SimulatedBackend:
     def __init__(self, pool: Pool, cluster: Cluster, *, grain_s: float = 0.0, adopts: bool = False) -> None:
         self.pool = pool
         self.ahead_s = 0.010
+        self.grace_s = GRACE_S
         self.cluster = cluster
         self._grain_s = grain_s
         self._adopts = adopts
@@ -101,4 +103,4 @@ class SimulatedBackend:
 
 
 def _kill(worker: Worker) -> None:
-    worker.die(Died(worker.number, "cancelled", "it did not stop when it was told to, and was killed"))
+    worker.die(Died(worker.number, "cancelled", overdue(GRACE_S)))

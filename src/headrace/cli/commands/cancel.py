@@ -15,12 +15,14 @@ from headrace.project import project
 
 @click.command()
 @options.run_id
-@click.option("--now", is_flag=True, help="End attempts at once: don't wait until they stop by themselves.")
+@click.option("--now", is_flag=True, help="Kill running attempts at once.")
 @options.as_json
 @options.config
 def command(run_id: str, now: bool, as_json: bool, config: Path | None) -> int:
     """Asks the run's driver to end the run, on whatever machine the driver is. If the run has no live driver, this
     command ends the run itself.
+
+    Running attempts may clean up for a few seconds (`stop_s` of their pool, 5 by default), and are killed after that.
     """
     found = project.load(overlay=config)
     done = session.cancel(found, run_id, now=now)

@@ -36,17 +36,19 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
         if task is not None:
             run_id, task = _maker(views, run_id, task)
         printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
-        if task is not None and not printed:
-            _say_that_nothing_is_there(views, run_id, task)
+        if task is not None:
+            _say_how_it_ended(views, run_id, task, printed=printed)
     return 0
 
 
-def _say_that_nothing_is_there(views: Views, run: str, task: str) -> None:
-    """Print a note that a task printed nothing, with the task's state and the reason. If a ready-made stage failed, the
-    reason has its error."""
+def _say_how_it_ended(views: Views, run: str, task: str, *, printed: bool) -> None:
+    """Print a note with a task's state and the reason if the task printed nothing or was cancelled. If a ready-made
+    stage failed, the reason has its error. If an attempt was killed, it could not print that itself."""
     shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
-    if shown is not None:
+    if shown is not None and not printed:
         tell(f"`{task}` printed nothing; it {in_words(shown.state)}: {shown.reason}", label="note:")
+    elif shown is not None and shown.state == "cancelled":
+        tell(f"`{task}` {in_words(shown.state)}: {shown.reason}", label="note:")
 
 
 def _maker(views: Views, run: str, task: str) -> tuple[str, str]:

@@ -77,7 +77,9 @@ def open_backend(
                 spawned = take(project.home, prefix, hello.variables)
             else:
                 spawned = spawn(seen(os.environ, hello.variables), prefix)
-            return LocalBackend(pool, hello, store.spool, epoch=epoch, prefix=prefix, spawned=spawned)
+            return LocalBackend(
+                pool, hello, store.spool, epoch=epoch, prefix=prefix, spawned=spawned, grace_s=section.stop_s
+            )
         case "ray":
             hidden = [project.home.resolve()]
             if project.config.pool[pool.name].namespace == "on":

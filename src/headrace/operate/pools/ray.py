@@ -70,6 +70,7 @@ def open_ray(
         readable=[str(folder) for folder in readable],
         needs=Needs(labels=section.labels, resources=section.resources),
         headless_s=section.headless_s,
+        grace_s=section.stop_s,
     )
 
 

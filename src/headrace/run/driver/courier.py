@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headrace.run.driver.sites import Sites
 from headrace.run.wire import Ack, Do, Down, Quit, Whisper
@@ -15,11 +16,13 @@ ACK_EVERY = 64
 
 
 class Verdict(Struct, frozen=True):
-    """The reason why a worker is being ended, and the attempt that it was running at that time."""
+    """The reason why a worker is being ended, and the attempt that it was running at that time. `now` is False if the
+    attempt was told to stop and may end by itself."""
 
     kind: FailureKind
     why: str
     of: tuple[str, int] | None
+    now: bool
 
 
 class Courier:
@@ -51,11 +54,16 @@ class Courier:
         self._heard[worker] = seq
         self._loud.add(worker)
 
+    def grace_s(self, workers: Iterable[int]) -> float:
+        """Return how many seconds the attempts of these workers have to end after they were told to stop."""
+        return max([self._sites.of(worker).backend.grace_s for worker in workers], default=0.0)
+
     def end(self, worker: int, kind: FailureKind, why: str, *, now: bool) -> None:
         """End a worker because of the attempt that it runs. The worker gets no other attempt. `kind` and `why` are the
         kind of failure and the reason. If `end` is called twice for a worker, the kind and reason of the first call are
         kept. If `now` is False, the attempt is first asked to stop."""
-        self._verdicts.setdefault(worker, Verdict(kind, why, self._sites.crew(worker).present(worker)))
+        verdict = self._verdicts.get(worker) or Verdict(kind, why, self._sites.crew(worker).present(worker), now)
+        self._verdicts[worker] = replace(verdict, now=now or verdict.now)
         self._doomed[worker] = now or self._doomed.get(worker, False)
         self._sites.crew(worker).retire(worker)
 

@@ -179,7 +179,13 @@ class Inbox:
         if self._machine.closed is None and (before is None or (now and not before.now)):
             if self._journal.is_tentative:
                 raise self._early_end(by, why)
+            running = [worker for task in self._machine.running() for worker in task.workers]
             self._steps.absorb(Cancelled(by, why, self._clock.now(), now))
+            if running and not now:
+                self._audience.note(
+                    f"{why}: running attempts have {self._courier.grace_s(running):g} s to clean up and end, and are"
+                    " killed after that; a second ^C, or `headrace cancel --now`, kills them at once"
+                )
 
     def _early_end(self, by: str, why: str) -> BaseException:
         """Return the exception with which this driver ends if the run is cancelled before the pipeline's first trace is

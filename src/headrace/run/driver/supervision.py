@@ -63,7 +63,8 @@ class Supervision:
             workers, started = self._machine.tasks[task].workers, self._machine.tasks[task].started
             self._courier.end_gang(workers, notice.worker, task, attempt)
             if verdict is not None and verdict.of == (task, attempt):
-                failure = Failure(verdict.kind, verdict.why, hint=self._hint(verdict.kind, task))
+                why = verdict.why if verdict.now else f"{verdict.why}; {notice.why}"
+                failure = Failure(verdict.kind, why, hint=self._hint(verdict.kind, task))
             elif verdict is None and place == 0:
                 failure = Failure(notice.kind, notice.why, hint=notice.hint or self._hint(notice.kind, task))
             else:

@@ -23,7 +23,8 @@ from headrace.ledger.generations import needed
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.registry import register
 from headrace.ledger.upkeep.garbage import Collected
-from headrace.ledger.upkeep.gc import CLOCKS_S, GRACE_S, TICK_S, Collector
+from headrace.ledger.upkeep.gc import GRACE_S, TICK_S, Collector
+from headrace.ledger.upkeep.in_progress import CLOCKS_S
 from headrace.ledger.upkeep.merge import moved_event
 from headrace.ledger.upkeep.retention import Keep
 from headrace.ledger.views.views import Views

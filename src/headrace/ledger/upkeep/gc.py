@@ -24,17 +24,15 @@ doesn't grow with either.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from itertools import islice
 
 from msgspec.structs import replace
 
-from headrace.errors import LeaseHeld, StoreError
+from headrace.errors import LeaseHeld
 from headrace.ledger import generations, records
-from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
 from headrace.ledger.database.leases import Lease
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
@@ -44,16 +42,14 @@ from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
 from headrace.ledger.standing.tables import STANDING
 from headrace.ledger.upkeep import merge, old_parts
-from headrace.ledger.upkeep.garbage import Collected, Held, Out, Pass
+from headrace.ledger.upkeep.garbage import Collected, Pass
 from headrace.ledger.upkeep.heirs import Heirs
+from headrace.ledger.upkeep.in_progress import ahead_s, clock_of, earliest, in_progress
 from headrace.ledger.upkeep.old_parts import LogRules, OldParts
 from headrace.ledger.upkeep.retention import Keep, Past, past
 from headrace.store.store import Store
 
 GRACE_S = 3600.0
-CLOCKS_S = 600.0
-"""The largest difference, in seconds, that is allowed between the clocks that set the times of blobs and of
-attempts."""
 
 TICK_S = 120.0
 """Each tick of a driver takes less than this many seconds. If a server keeps the leases, a driver that is stopped in a
@@ -102,7 +98,7 @@ class Collector:
         then delete the blobs that no run names. A dry run changes nothing."""
         with self._db.troubles(), Inventory() as needed, Inventory() as lost, Inventory() as spilled:
             pass_ = Pass(dry_run=dry_run, needed=needed, lost=lost, spilled=spilled)
-            clocks = {region: _now(store) for region, store in self._stores.items()}
+            clocks = {region: clock_of(store) for region, store in self._stores.items()}
             if not dry_run:
                 self._leases.tidy()
             self._look(pass_, keep or Keep(), logs, now)
@@ -129,7 +125,7 @@ class Collector:
         pass_.forget_logs(old)
         drivers = set(self._drivers())
         # Reports in progress are read before the rows: a report may become a row meanwhile, and must not be missed.
-        pass_.out = self._out([run for run in before if run.number not in gone], drivers)
+        pass_.out = in_progress(self._db, [run for run in before if run.number not in gone], drivers)
         pass_.spilled.add(generations.spilled(before, (store.spool for store in self._stores.values())))
         self._settle()
         with self._db.snapshot():
@@ -261,35 +257,11 @@ class Collector:
         held.check()
         merge.point_run(self._db, run.number, moves)
 
-    # -- live drivers and attempts --------------------------------------------------------------------------------
+    # -- live drivers ---------------------------------------------------------------------------------------------
 
     def _drivers(self) -> Iterator[str]:
         """Yield the ids of the runs that a driver holds, including those without a row yet."""
         return (run for run in self._leases.all() if run != COLLECTOR)
-
-    def _out(self, runs: Iterable[RunRecord], drivers: Set[str]) -> tuple[Out, ...]:
-        """Return the runs with attempts in progress, and the runs that have a driver but no row yet."""
-        found = []
-        known = set()
-        for run in runs:
-            known.add(run.id)
-            if not run.has_ended:
-                (since,) = self._db.execute(self._db.sql.RUNNING_SINCE, (run.number,)).fetchone()
-                if since is not None:
-                    held = Held(run=run.id, since=since or run.created, is_driven=run.id in drivers)
-                    found.append(Out(held=held, bundles=self._bundles(run)))
-        now = self._db.now()
-        for name in sorted(drivers - known):  # the bundle is stored before the run's row: tracing may take long
-            holder = self._leases.holder(name)
-            if holder is not None and holder.since:
-                held = Held(run=name, since=holder.since, is_driven=True)
-                found.append(Out(held=held, age_s=now - holder.since))
-        return tuple(found)
-
-    def _bundles(self, run: RunRecord) -> tuple[Generation, ...]:
-        """Return the generations of a run's bundle, if the run names any."""
-        rows = self._db.execute(self._db.sql.BLOBS_FROM, (run.number, run.bundle, "", scan.PAGE)).fetchall()
-        return tuple([(digest, nonce) for digest, nonce, *_ in rows if digest == run.bundle])
 
     def _has_just_left(self, *, dry_run: bool) -> bool:
         """Return whether, within the last `TICK_S`, an earlier pass kept blobs for a later pass to delete. If the time
@@ -305,13 +277,10 @@ class Collector:
     def _edge(self, pass_: Pass, store: Store, now: float, grace_s: float) -> float:
         """Return a time by a store's clock: an unnamed blob that is older belongs to no run. `now` is the present time
         by the same clock."""
-        edges = [now - grace_s]
         for out in pass_.out:
-            ahead_s = 0.0 if out.age_s is not None else out.held.since - now
-            if ahead_s > CLOCKS_S:
-                pass_.ahead[out.held.run] = max(pass_.ahead.get(out.held.run, 0.0), ahead_s)
-            edges.append(-math.inf if ahead_s > CLOCKS_S else _since(out, store, now) - CLOCKS_S)
-        return min(edges)
+            if ahead := ahead_s(out, now):
+                pass_.ahead[out.held.run] = max(pass_.ahead.get(out.held.run, 0.0), ahead)
+        return min([now - grace_s, *(earliest(out, store, now) for out in pass_.out)])
 
     # -- deleting -------------------------------------------------------------------------------------------------
 
@@ -337,23 +306,6 @@ class Collector:
             for run_id in store.spool.runs():
                 if ended.get(run_id, True) and self._leases.holder(run_id) is None:
                     store.spool.forget(run_id)
-
-
-def _since(out: Out, store: Store, now: float) -> float:
-    """Return the earliest time when a store may have received data of a run, by the store's clock if possible."""
-    if out.age_s is not None:
-        return now - out.age_s
-    dates = [store.modified(digest, nonce) for digest, nonce in out.bundles]
-    return min([out.held.since, *(date for date in dates if date is not None)])
-
-
-def _now(store: Store) -> float:
-    """Return the time by a store's clock. If the store is full, that time can't be read, so return the time of the
-    store's newest blob."""
-    try:
-        return store.now()
-    except StoreError:
-        return max((blob.modified for blob in store.blobs()), default=0.0)
 
 
 def _is_past_still(db: Database, run: RunRecord) -> bool:

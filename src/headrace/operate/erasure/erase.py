@@ -372,6 +372,7 @@ class _Erasing:
         return found[:_SHOWN]
 
     def _driven(self, db: Database) -> list[str]:
+        db.leases.tidy()  # a server keeps the leases of killed drivers
         return [run for run in db.leases.all() if run != COLLECTOR]
 
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
@@ -410,8 +411,7 @@ class _Erasing:
 
     def _clear(self, db: Database, lease: Lease) -> None:
         """Delete the bytes of all that was ever erased: from rows of the ledger, from all regions, and from caches."""
-        gone = records.erased(db)
-        if gone:
+        if gone := records.erased(db):
             db.atomically(lambda: erasures.doubt(db, gone))
         if small := erasures.small(gone):
             held = erasures.scrub(db, lease, records.runs(db), small)
@@ -433,8 +433,6 @@ class _Erasing:
         for region, store in stores(self._project).items() if gone else ():
             try:
                 lease.renew()
-                if region in used and "://" not in store.url and not Path(store.url).is_dir():
-                    self._leave(f"region `{region}` can't be reached: there is no folder `{store.url}`")
                 there = ((each.digest, each.nonce) for each in beating(lease, store.blobs()))
                 for page in scan.chunks(there):
                     some = erasures.erase_equal(db, page)
@@ -446,5 +444,7 @@ class _Erasing:
             except HeadraceError as error:
                 self._leave(f"region `{region}` can't be reached: {error.message}")
         for region, store in stores(self._project).items():
-            if trouble := discard_drafts(db, store):
+            if region in used and "://" not in store.url and not Path(store.url).is_dir():
+                self._leave(f"region `{region}` can't be reached: there is no folder `{store.url}`")
+            elif trouble := discard_drafts(db, store, self._driven(db)):
                 self._leave(f"in region `{region}`, {trouble}")

@@ -15,7 +15,8 @@ from headrace.ledger import records
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, Problem, damaged
 from headrace.ledger.upkeep.garbage import Collected
-from headrace.ledger.upkeep.gc import CLOCKS_S, Collector
+from headrace.ledger.upkeep.gc import Collector
+from headrace.ledger.upkeep.in_progress import CLOCKS_S
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.ledger.upkeep.retention import Keep
 from headrace.models.labels import LABELS

@@ -242,6 +242,15 @@ def test_a_forecast_behind_a_value_says_what_was_held_back_in_the_run_before(pro
     assert "tasks that it calls after that are forecast from its last run" in project("plan", "flow").out
 
 
+def test_a_forecast_behind_a_value_says_what_the_run_before_reused(project: Shell) -> None:
+    project.write("pipelines.py", GATED.replace("found = rows()", "found = rows()\n    found.value()"))
+    project("run", "flow")
+    assert planned(project)["enough"][0] == "run"
+    second = project("run", "flow", "--json").json["run"]
+    why = f"forecast from run {second}, which reused it: the pipeline asks for a value before it"
+    assert planned(project)["enough"] == ("reuse_if_unchanged", why)
+
+
 def test_the_time_of_a_task_includes_loading_and_saving_also_in_a_forecast(project: Shell) -> None:
     for text in (GATED, GATED.replace("found = rows()", "found = rows()\n    found.value()")):
         project.write("pipelines.py", text)

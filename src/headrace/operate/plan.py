@@ -39,7 +39,7 @@ from headrace.spec.code import Code
 from headrace.spec.fleet import Pool
 from headrace.spec.graph import Node, secrets
 from headrace.spec.intent import PointKind
-from headrace.spec.plan import Plan, PlannedTask
+from headrace.spec.plan import Decision, Plan, PlannedTask
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Resources, Stage
 from headrace.store.store import Store
@@ -47,6 +47,11 @@ from headrace.store.store import Store
 LATEST = 5
 """How many of the latest runs are read. They show earlier outputs of sources, and how much time a run takes besides its
 tasks."""
+_LIKELY: Mapping[str, tuple[Decision, str]] = {
+    "reused": ("reuse_if_unchanged", ", which reused it"),
+    "skipped": ("skip_if_unchanged", ""),
+}
+"""What becomes of a task that can't be planned yet, by its state in the last run, and what that run did with it."""
 
 
 def plan(
@@ -264,7 +269,8 @@ def _plan(
     planned = planner.plan(pipeline, graph.nodes, partial=graph.partial)
     if names := _crossing(planned.tasks, pools):
         note(f"the plan has neither the time nor the price of copying new outputs to other regions: {listed(names, 3)}")
-    return replace(planned, tasks=(*planned.tasks, *_forecast(pipeline, graph, past))) if graph.partial else planned
+    rest = _forecast(pipeline, graph, past, policy) if graph.partial else ()
+    return replace(planned, tasks=(*planned.tasks, *rest))
 
 
 def _crossing(tasks: Sequence[PlannedTask], pools: Sequence[Pool]) -> list[str]:
@@ -293,9 +299,9 @@ def beside(runs: Sequence[RunView], rows_of: Callable[[str], Sequence[TaskRow]])
         yield Beside(frozenset(row.parent or row.name for row in rows), max(0.0, run.seconds - busy))
 
 
-def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask]:
+def _forecast(pipeline: str, graph: Graph, views: Views, policy: Policy) -> Sequence[PlannedTask]:
     """Return planned tasks for the part of the pipeline that can't be traced yet. They are the tasks that the
-    pipeline's last run executed after the body had asked for a task's value."""
+    pipeline's last run executed or reused after the body had asked for a task's value."""
     runs = views.runs(limit=1, pipeline=pipeline).runs
     if not runs:
         return ()
@@ -304,20 +310,26 @@ def _forecast(pipeline: str, graph: Graph, views: Views) -> Sequence[PlannedTask
     past: Mapping[str, float] = {
         view.task: (view.seconds or 0.0) + (view.moving_s or 0.0) for view in views.history(pipeline, runs=1)
     }
-    skipped = {row.name for row in views.rows(runs[0].run) if row.state == "skipped"}
-    return [
-        PlannedTask(
-            name=node.name,
-            stage=story.stages[node.stage].name,
-            kind=story.stages[node.stage].kind,
-            decision="skip_if_unchanged" if node.name in skipped else "run",
-            reason=f"forecast from run {runs[0].run}: the pipeline asks for a value before it",
-            width=None if node.over else 1,
-            expected_s=past.get(node.name),
-        )
-        for node in story.nodes.values()
-        if node.name not in known
-    ]
+    states = {row.name: row.state for row in views.rows(runs[0].run)}
+    planned = []
+    for node in story.nodes.values():
+        stage, state = story.stages[node.stage], states.get(node.name)
+        decision, did = _LIKELY.get(state or "", ("run", ""))
+        if state == "reused" and stage.name in policy.force:
+            decision, did = "run", ""
+        if node.name not in known:
+            planned.append(
+                PlannedTask(
+                    name=node.name,
+                    stage=stage.name,
+                    kind=stage.kind,
+                    decision=decision,
+                    reason=f"forecast from run {runs[0].run}{did}: the pipeline asks for a value before it",
+                    width=None if node.over else 1,
+                    expected_s=past.get(node.name),
+                )
+            )
+    return planned
 
 
 def _kept(project: Project, region: str, store: Store, number: int, about: str, path: str) -> Answer:

@@ -43,7 +43,12 @@ def test_a_reused_task_shows_what_it_printed_where_it_ran_and_says_so_on_stderr(
         reused = project(*words)
         assert (reused.code, reused.out) == (0, "it is 1\n")
         assert f"`loud` was reused; this is what `loud` printed in run `{first}`" in reused.err
-    assert project("logs", second).out == ""
+    whole = project("logs", second)
+    assert whole.out == ""
+    told = "`loud`, `twice` were reused, and printed nothing in this run"
+    command = f"`headrace logs {second} TASK` prints the output of the run that made the result"
+    assert whole.err == f"note: {told}: {command}\n"
+    assert project("logs", first).err == ""
 
 
 def test_a_task_that_was_reused_under_another_name_is_found_by_its_key(project: Shell) -> None:

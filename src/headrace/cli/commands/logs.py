@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import point_text
 from headrace.cli.terminal.terminal import Harmless, paint, say_bytes, tell
+from headrace.errors import listed
 from headrace.inspect.logs import Piece, Told, follow, logs, maker
 from headrace.inspect.views import Views, in_words, read
 from headrace.project import project
@@ -25,8 +27,10 @@ from headrace.report.marks import printable
 def command(run_id: str, task: str | None, following: bool, config: Path | None) -> int:
     """RUN is a run's id, the beginning or last part (`3f2a`) of an id, or `latest`. Without TASK, the output of all
     tasks is printed, and a line above each part of it names the task. With TASK, only that task's output is printed,
-    and a line on stderr says when another attempt begins. A reused task has printed nothing in RUN, so its output from
-    the run that made its result is shown.
+    and a line on stderr says when another attempt begins.
+
+    A reused task has printed nothing in RUN. With TASK, its output from the run that made its result is printed.
+    Without TASK, a line on stderr says which tasks were reused.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.
@@ -36,9 +40,24 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
         if task is not None:
             run_id, task = _maker(views, run_id, task)
         printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
-        if task is not None:
+        if task is None:
+            _say_what_was_reused(views, run_id)
+        else:
             _say_how_it_ended(views, run_id, task, printed=printed)
     return 0
+
+
+def _say_what_was_reused(views: Views, run: str) -> None:
+    """Print a note that names the run's reused tasks, and the command that prints what they printed where they ran."""
+    if not views.states(run).get("reused"):
+        return
+    rows = views.rows(run)
+    mapped = {row.parent for row in rows}  # their elements print, they don't
+    names = [row.name for row in rows if row.state == "reused" and row.name not in mapped]
+    if names:
+        command = f"`headrace logs {run} {'TASK' if names[1:] else shlex.quote(names[0])}`"
+        told = f"{listed(names, 5)} {'were' if names[1:] else 'was'} reused, and printed nothing in this run"
+        tell(f"{told}: {command} prints the output of the run that made the result", label="note:")
 
 
 def _say_how_it_ended(views: Views, run: str, task: str, *, printed: bool) -> None:

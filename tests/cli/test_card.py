@@ -256,6 +256,31 @@ def flow() -> None:
     assert "no differences" in project("replay", done["run"]).out
 
 
+def test_a_version_that_a_run_made_before_it_got_new_code_has_no_card_and_says_why(project: Shell) -> None:
+    code = """
+        import headrace as hr
+        from headrace.stages import registry
+
+        @hr.stage(kind="train")
+        def fit() -> dict:
+            return {"weight": 1}
+
+        @hr.pipeline
+        def flow() -> None:
+            registry.model("m", fit())
+    """
+    project.write("pipelines.py", code)
+    run = _run(project, "flow")
+    project.write("pipelines.py", code.replace("1}", "2}"))
+    assert project("resume", run, "--new-code").code == 0
+    refused = project("card", "model:m:1")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"run `{run}` made `model:m:1` under an earlier code, which no card is made of" in refused.err
+    trail = project("lineage", "model:m:1", "--json").json
+    assert [(step["task"], step["earlier"]) for step in trail["made"]] == [("fit", True)]
+    assert project("card", "model:m:2").code == 0
+
+
 def test_there_is_no_card_of_a_table(once: Shell) -> None:
     (run,) = _runs(once)
     wrong = once("card", "latest", "check.table")

@@ -66,10 +66,7 @@ class CardMaker:
             return self.card(word, words)
         made = named.maker(self._views, version)
         if made is None:
-            raise NotFoundError(
-                f"the run that made `{word}` is no longer known",
-                hint=f"`{word}` was registered from {version.run or version.origin or 'elsewhere'}",
-            )
+            raise named.no_maker(self._views, version)
         return self.card(made[0], self._words(*made, version.out), version)
 
     def _words(self, run: str, task: str, ref: Ref) -> str:

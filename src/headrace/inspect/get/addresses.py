@@ -81,5 +81,24 @@ def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
     return (run, min(makers, key=lambda row: row.ordinal).name) if makers else None
 
 
+def no_maker(views: Views, version: VersionView) -> NotFoundError:
+    """Return the error to raise for a version of which `maker` finds no task: its run is forgotten, or has got new code
+    since."""
+    word = f"{version.kind}:{version.name}:{version.version}"
+    try:
+        run = views.find(version.run).run if version.run else None
+    except NotFoundError:
+        run = None
+    if run is not None:
+        return NotFoundError(
+            f"run `{run}` made `{word}` under an earlier code, which no card is made of",
+            hint=f"`headrace lineage {word}` shows the tasks that made it",
+        )
+    return NotFoundError(
+        f"the run that made `{word}` is no longer known",
+        hint=f"`{word}` was registered from {version.run or version.origin or 'elsewhere'}",
+    )
+
+
 def _holds(ref: Ref, digest: str) -> bool:
     return any(each.digest == digest for each in within(ref))

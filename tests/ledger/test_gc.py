@@ -425,22 +425,25 @@ def test_a_result_that_a_kept_run_reused_stays_when_its_maker_is_forgotten(ledge
         assert again.run == run.run
 
 
-def reused(ledger: Ledger, out: Ref, maker: str) -> str:
-    """Store a run that ended, and whose one task reused what another run had."""
+def reused(ledger: Ledger, out: Ref, maker: str, *, now: Ref | None = None) -> str:
+    """Store a run that ended, and whose one task reused what another run had. If the run got new code, the task made
+    `now` since."""
     row = run_row("succeeded", ended=OLD, created=OLD)
     body = encode_event(Reused(task="fit", key="key", out=out, run=maker, why="same", inputs=b""))
+    task = task_row(state="reused", out=out, key="key") if now is None else task_row(out=now, key="new")
     with ledger.open_run("flights") as run:
-        run.commit(first([body], run=row, tasks=[task_row(state="reused", out=out, key="key")], kept=[out]))
+        run.commit(first([body], run=row, tasks=[task], kept=[out, *([] if now is None else [now])]))
         return run.run
 
 
+@pytest.mark.parametrize("is_renewed", [False, True], ids=["", "also if the registering run got new code"])
 def test_the_run_that_made_what_is_registered_is_kept_through_all_that_reused_it(
-    ledger: Ledger, store: Dated, views: Views
+    ledger: Ledger, store: Dated, views: Views, is_renewed: bool
 ) -> None:
     out, other = put(store, "out"), put(store, "other")
     maker = ended(ledger, out)
     between = reused(ledger, out, maker)
-    registered = reused(ledger, out, between)
+    registered = reused(ledger, out, between, now=put(store, "new") if is_renewed else None)
     elsewhere = ended(ledger, other, key="other", ended=OLD + 1)
     register(ledger, Register("model", "out", out), by="ada", origin=f"{registered} fit")
     found = collect(ledger, store, keep_runs=0)

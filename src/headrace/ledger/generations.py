@@ -158,12 +158,25 @@ def pinned(db: Database) -> frozenset[str]:
 
 
 def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
-    """Return the keys of a run's tasks whose output is or contains an artifact with one of these digests."""
-    return {
-        key
-        for _, key, out in scan.outs(db, run)
-        if key is not None and any(ref.digest in digests for ref in within(decoded(out)))
-    }
+    """Return the keys of a run's tasks whose output is or contains an artifact with one of these digests. Results that
+    the run reused under an earlier code are in its events only."""
+    keys, left = set[str](), set(digests)
+    for _, key, out in scan.outs(db, run):
+        if held := digests & {ref.digest for ref in within(decoded(out))}:
+            left -= held
+            keys.update(() if key is None else (key,))
+    for event in _reused(db, run) if left else ():
+        if not left.isdisjoint(ref.digest for ref in within(event.out)):
+            keys.add(event.key)
+    return keys
+
+
+def _reused(db: Database, run: int) -> Iterator[Reused]:
+    """Yield the events of a run that say that it reused a result."""
+    for _, body in scan.events(db, run):
+        event = decode_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
+        if isinstance(event, Reused):
+            yield event
 
 
 def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int]) -> Iterator[str]:
@@ -176,9 +189,8 @@ def _makers(db: Database, wanted: dict[int, set[str]], numbers: Mapping[str, int
     seen = set()
     while wanted:
         number, keys = wanted.popitem()
-        for _, body in scan.events(db, number) if keys else ():
-            event = decode_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
-            if isinstance(event, Reused) and event.key in keys and (event.run, event.key) not in seen:
+        for event in _reused(db, number) if keys else ():
+            if event.key in keys and (event.run, event.key) not in seen:
                 seen.add((event.run, event.key))
                 if event.run in numbers:
                     yield event.run

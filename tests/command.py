@@ -61,10 +61,10 @@ def may_fork(words: Sequence[str], environment: Mapping[str, str]) -> bool:
     What the command leaves behind must be found by its environment, and a fork shows that of the template. And Python
     must begin the same in both environments.
     """
-    return "--detach" not in words and _read_at_start(environment) == _read_at_start(_template().environment)
+    return "--detach" not in words and read_at_start(environment) == read_at_start(_template().environment)
 
 
-def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+def read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that Python reads when it begins. `-B` changes no result."""
     names = [each for each in environment if each.startswith(("PYTHON", "LC_", "LANG")) or each == "TZ"]
     return {each: environment[each] for each in names if each != "PYTHONDONTWRITEBYTECODE"}
@@ -73,7 +73,7 @@ def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
 def begun_in(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the template: that of the tests, but what Python reads when it begins is as commands
     have it. Otherwise none could be forked where the tests run with `PYTHONUNBUFFERED`, say."""
-    own = _read_at_start(environment).keys() - {"PYTHONPATH"}
+    own = read_at_start(environment).keys() - {"PYTHONPATH"}
     return {name: environment[name] for name in environment.keys() - own} | {"LANG": "C.UTF-8"}
 
 

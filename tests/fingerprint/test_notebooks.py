@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.operate.test_display import play as play_in_kernel
+from tests.notebooks import play as play_in_kernel
 from tests.projects import lent
 
 HERE = Path(__file__).parent

@@ -27,17 +27,8 @@ from headrace.operate.notebook.display import (
 from headrace.operate.notebook.launcher import RunTask
 from headrace.spec.plan import Plan, PlannedTask
 from headrace.spec.report import Report
+from tests.notebooks import play
 
-PLAY = """
-import json, sys
-import nbformat
-from nbclient import NotebookClient
-
-cells = json.loads(sys.stdin.read())
-notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-NotebookClient(notebook, timeout=60, allow_errors=True, kernel_name="python3").execute()
-print(json.dumps([cell.outputs for cell in notebook.cells]))
-"""
 PIPELINE = """
 import datetime as dt
 import pyarrow as pa
@@ -56,22 +47,6 @@ def judge(table: pa.Table) -> Report:
 def flow(n: int, day: dt.date = dt.date(2026, 1, 1)) -> None:
     judge(numbers(n))
 """
-
-
-def play(folder: Path, *cells: str) -> list[list[dict[str, Any]]]:
-    """Run a notebook's cells in a kernel, and return what each showed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PLAY],
-        input=json.dumps(cells),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    shown: list[list[dict[str, Any]]] = json.loads(done.stdout)
-    return shown
 
 
 def html(outputs: list[dict[str, Any]]) -> list[str]:
@@ -100,6 +75,7 @@ def test_a_notebook_shows_progress_runs_plans_reports_and_tables(tmp_path: Path)
         "hr.runs()",
         "run",
         "print(run); print(flow.plan(n=3)); print(hr.runs()); print(run['judge'].value())",
+        is_forked=False,
     )
     [result] = html(ran)  # in the place of the progress, and not once more below
     assert "<progress" not in result

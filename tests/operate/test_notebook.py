@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.operate.test_display import play
+from tests.notebooks import play
 from tests.projects import COMMAND, Project, lent
 
 CODE = '''
@@ -54,6 +55,22 @@ def project(tmp_path: Path) -> Project:
         return project
 
 
+@pytest.fixture(scope="module")
+def run_that_failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project in which a notebook's run has failed."""
+    with lent(tmp_path_factory.mktemp("failed")) as project:
+        project.write("pipelines.py", CODE)
+        play(project.root, CODE, "failing.run()")
+        return project.root
+
+
+@pytest.fixture
+def failed(run_that_failed: Path, project: Project) -> Project:
+    """A project in which a notebook's run has failed."""
+    shutil.copytree(run_that_failed / ".headrace", project.home)
+    return project
+
+
 def said(outputs: list[dict[str, object]]) -> str:
     return "".join(str(output["text"]) for output in outputs if output.get("name") == "stdout")
 
@@ -90,10 +107,9 @@ def test_the_lines_of_a_notebook_that_changed_are_shown_like_those_of_a_file(pro
     assert "return x * 3" in page.read_text()
 
 
-def test_a_traceback_from_a_notebook_has_its_lines(project: Project) -> None:
-    play(project.root, CODE, "failing.run()")
-    told = project.headrace("show", "--json").json
-    shown = project.headrace("logs", told["run"], "fail")
+def test_a_traceback_from_a_notebook_has_its_lines(failed: Project) -> None:
+    told = failed.headrace("show", "--json").json
+    shown = failed.headrace("logs", told["run"], "fail")
     assert "return helper(x) / 0" in shown.out, shown
     assert "TypeError" in shown.out
     assert 'File "In[1]", line ' in shown.out
@@ -221,18 +237,17 @@ def test_an_edited_file_counts_at_once_but_not_in_values_that_cells_have_copied(
     assert said(after) == "60 60 30\n"
 
 
-def test_new_code_of_a_notebook_comes_only_from_the_notebook(project: Project) -> None:
-    play(project.root, CODE, "failing.run()")
-    project.write("beside.py", "")
-    before = project.headrace("show", "--json").json
+def test_new_code_of_a_notebook_comes_only_from_the_notebook(failed: Project) -> None:
+    failed.write("beside.py", "")
+    before = failed.headrace("show", "--json").json
     for command in (["resume", "latest"], ["debug", "latest", "numbers"]):
-        refused = project.headrace(*command, "--new-code")
+        refused = failed.headrace(*command, "--new-code")
         assert refused.code == 2
         assert "is defined in a notebook, so `--new-code` can't find its present code" in refused.err
         assert "hint: run the pipeline again in the notebook; results that are still right are reused" in refused.err
-        assert project.headrace("show", "--json").json == before
-    project.write("pipelines.py", CODE + "# changed")
-    again = project.headrace("resume", "latest")
+        assert failed.headrace("show", "--json").json == before
+    failed.write("pipelines.py", CODE + "# changed")
+    again = failed.headrace("resume", "latest")
     assert again.code == 1
     assert "a new run from the notebook takes code and files as they are now" in again.err
     assert "if you have fixed code or a file, run the pipeline again in the notebook" in again.err
@@ -265,12 +280,11 @@ def test_after_a_failed_run_of_a_notebook_the_hints_say_how_a_new_run_gets_the_r
     assert "In[4]" in told or "hr.load(" in told, told
 
 
-def test_a_stage_of_a_notebook_is_debugged_with_the_code_of_its_run(project: Project) -> None:
-    play(project.root, CODE, "failing.run()")
-    assert project.headrace("debug", "latest", "numbers").out == "[0, 2, 4]\n"
-    failed = project.headrace("debug", "latest", "fail")
-    assert failed.code == 1
-    assert "return helper(x) / 0" in failed.err
+def test_a_stage_of_a_notebook_is_debugged_with_the_code_of_its_run(failed: Project) -> None:
+    assert failed.headrace("debug", "latest", "numbers").out == "[0, 2, 4]\n"
+    shown = failed.headrace("debug", "latest", "fail")
+    assert shown.code == 1
+    assert "return helper(x) / 0" in shown.err
 
 
 def test_a_librarys_object_reaches_workers_as_the_cells_left_it_and_counts_so(project: Project) -> None:
@@ -398,8 +412,7 @@ def both() -> None:
 """
 
 
-@pytest.mark.parametrize("kind", ["Line", "list[Line]"])
-@pytest.mark.parametrize("older", ["first", "second"])
+@pytest.mark.parametrize(("older", "kind"), [("first", "list[Line]"), ("second", "Line")])
 def test_a_class_that_was_defined_again_is_named_as_the_reason_with_the_stage_that_has_the_older_one(
     project: Project, older: str, kind: str
 ) -> None:

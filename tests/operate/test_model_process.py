@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,14 +73,18 @@ class Line:
         raise EOFError
 
 
+def made(folder: Path, patch: pytest.MonkeyPatch) -> Project:
+    (folder / "project").mkdir()
+    (folder / "project" / "headrace.toml").write_text("")
+    (folder / "project" / "secret.txt").write_text("secret")
+    patch.chdir(folder / "project")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    return projects.load()
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "headrace.toml").write_text("")
-    (tmp_path / "project" / "secret.txt").write_text("secret")
-    monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    return projects.load()
+    return made(tmp_path, monkeypatch)
 
 
 def saved(project: Project, model: Any, rows: pa.Table = ROWS) -> Ref:
@@ -105,82 +110,109 @@ def fitted() -> Any:
     return sklearn.LogisticRegression().fit(ROWS.to_pandas(), classes)
 
 
-def test_it_answers_as_the_model_does_in_columns_and_in_arrow(project: Project) -> None:
-    model = fitted()
-    ref = saved(project, model)
-    with running(project, ref) as ask:
-        loaded = ask(load_order(ref, None))
-        assert isinstance(loaded, Loaded)
-        assert loaded.gives == ("predicted", "predicted_no", "predicted_yes")
-        answer = ask(Ask(number=7, columns={"a": [0.1, -2.0], "b": [1.0, 0.5]}))
-        assert isinstance(answer, Answer)
-        assert answer.number == 7
-        assert answer.columns is not None
-        scores = model.predict_proba(pa.table({"a": [0.1, -2.0], "b": [1.0, 0.5]}).to_pandas())
-        assert answer.columns["predicted_yes"] == scores[:, 1].tolist()
-        assert answer.columns["predicted"] == ["yes", "no"]
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, ROWS.schema) as stream:
-            stream.write_table(ROWS)
-        bulk = ask(Ask(number=8, columns=None, arrow=sink.getvalue().to_pybytes()))
-        assert isinstance(bulk, Answer)
-        assert bulk.arrow is not None
-        with pa.ipc.open_stream(bulk.arrow) as answers:
-            found = answers.read_all()["predicted_yes"].to_pylist()
-        assert found == model.predict_proba(ROWS.to_pandas())[:, 1].tolist()
+TARGETS = {
+    "times": np.array(["2026-01-31", "2026-02-01"] * 100, "datetime64[ns]"),
+    "bytes": np.array([b"yes", b"no"] * 100),
+    "booleans": np.array([True, False] * 100),
+}
 
 
-def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(project: Project) -> None:
-    ref = saved(project, fitted())
-    with running(project, ref) as ask:
-        ask(load_order(ref, None))
-        for wrong, told in (
-            (Ask(number=1, columns={"a": [1.0]}), "the rows have no column `b`"),
-            (Ask(number=2, columns={"a": ["x"], "b": [1.0]}), "column `a` doesn't fit `double`"),
-            (Ask(number=3, columns={"a": [None], "b": [1.0]}), "NaN"),
-            (Ask(number=4, columns=None, arrow=b"no stream"), "the bytes aren't an Arrow stream"),
-        ):
-            trouble = ask(wrong)
-            assert isinstance(trouble, Trouble)
-            assert trouble.number == wrong.number
-            assert told in trouble.why
-        assert isinstance(ask(Ask(number=5, columns={"a": [1.0], "b": [1.0]})), Answer)
+@dataclass
+class Hosted:
+    """A process that can load models of scikit-learn: to import that costs each process two seconds."""
+
+    project: Project
+    ask: Line
+    model: Any
+    ref: Ref
+    neighbors: dict[str, Ref]
+    """Models that have learned targets of several types, by the name of the type. They have no signature."""
 
 
-def test_a_model_without_a_signature_gets_the_rows_as_they_come(project: Project) -> None:
-    model = fitted()
-    ref = replace(saved(project, model), signature=None)
-    with running(project, ref) as ask:
-        assert isinstance(ask(load_order(ref, None)), Loaded)
-        answer = ask(Ask(number=1, columns={"a": [0.1, -2.0], "b": [1, 0.5]}))
-        assert isinstance(answer, Answer)
-        assert answer.columns is not None
-        assert answer.columns["predicted"] == ["yes", "no"]
-        trouble = ask(Ask(number=2, columns={"a": [1.0], "b": [{"x": 1}]}))
+@pytest.fixture(scope="module")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosted]:
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    with pytest.MonkeyPatch.context() as patch:
+        project, model = made(tmp_path_factory.mktemp("hosted"), patch), fitted()
+        ref = saved(project, model)
+        others = {
+            name: replace(saved(project, neighbors.KNeighborsClassifier(1).fit(ROWS.to_pandas(), each)), signature=None)
+            for name, each in TARGETS.items()
+        }
+        with running(project, ref, *others.values()) as ask:
+            yield Hosted(project, ask, model, ref, others)
+
+
+def test_it_answers_as_the_model_does_in_columns_and_in_arrow(hosted: Hosted) -> None:
+    ask, model, ref = hosted.ask, hosted.model, hosted.ref
+    loaded = ask(load_order(ref, None))
+    assert isinstance(loaded, Loaded)
+    assert loaded.gives == ("predicted", "predicted_no", "predicted_yes")
+    answer = ask(Ask(number=7, columns={"a": [0.1, -2.0], "b": [1.0, 0.5]}))
+    assert isinstance(answer, Answer)
+    assert answer.number == 7
+    assert answer.columns is not None
+    scores = model.predict_proba(pa.table({"a": [0.1, -2.0], "b": [1.0, 0.5]}).to_pandas())
+    assert answer.columns["predicted_yes"] == scores[:, 1].tolist()
+    assert answer.columns["predicted"] == ["yes", "no"]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, ROWS.schema) as stream:
+        stream.write_table(ROWS)
+    bulk = ask(Ask(number=8, columns=None, arrow=sink.getvalue().to_pybytes()))
+    assert isinstance(bulk, Answer)
+    assert bulk.arrow is not None
+    with pa.ipc.open_stream(bulk.arrow) as answers:
+        found = answers.read_all()["predicted_yes"].to_pylist()
+    assert found == model.predict_proba(ROWS.to_pandas())[:, 1].tolist()
+
+
+def test_rows_that_do_not_fit_are_told_and_the_next_ones_are_answered(hosted: Hosted) -> None:
+    ask, ref = hosted.ask, hosted.ref
+    ask(load_order(ref, None))
+    for wrong, told in (
+        (Ask(number=1, columns={"a": [1.0]}), "the rows have no column `b`"),
+        (Ask(number=2, columns={"a": ["x"], "b": [1.0]}), "column `a` doesn't fit `double`"),
+        (Ask(number=3, columns={"a": [None], "b": [1.0]}), "NaN"),
+        (Ask(number=4, columns=None, arrow=b"no stream"), "the bytes aren't an Arrow stream"),
+    ):
+        trouble = ask(wrong)
         assert isinstance(trouble, Trouble)
-        mixed = ask(Ask(number=3, columns={"a": [1.0, "text"], "b": [1.0, 1.0]}))
-        assert isinstance(mixed, Trouble)
-        assert "column `a` isn't of one type" in mixed.why
+        assert trouble.number == wrong.number
+        assert told in trouble.why
+    assert isinstance(ask(Ask(number=5, columns={"a": [1.0], "b": [1.0]})), Answer)
 
 
-def test_a_hostile_stream_is_refused_and_the_next_rows_are_answered(project: Project) -> None:
+def test_a_model_without_a_signature_gets_the_rows_as_they_come(hosted: Hosted) -> None:
+    ask, ref = hosted.ask, replace(hosted.ref, signature=None)
+    assert isinstance(ask(load_order(ref, None)), Loaded)
+    answer = ask(Ask(number=1, columns={"a": [0.1, -2.0], "b": [1, 0.5]}))
+    assert isinstance(answer, Answer)
+    assert answer.columns is not None
+    assert answer.columns["predicted"] == ["yes", "no"]
+    trouble = ask(Ask(number=2, columns={"a": [1.0], "b": [{"x": 1}]}))
+    assert isinstance(trouble, Trouble)
+    mixed = ask(Ask(number=3, columns={"a": [1.0, "text"], "b": [1.0, 1.0]}))
+    assert isinstance(mixed, Trouble)
+    assert "column `a` isn't of one type" in mixed.why
+
+
+def test_a_hostile_stream_is_refused_and_the_next_rows_are_answered(hosted: Hosted) -> None:
     draw, data, refused = random.Random(7), stream_of(ROWS), 0
-    ref = saved(project, fitted())
-    with running(project, ref) as ask:
-        ask(load_order(ref, None))
-        for number in range(300):
-            bad = bytearray(data)
-            place = draw.randrange(len(data))
-            if number % 3:
-                bad[place % 600] ^= 1 << number % 8  # the schema, and the beginning of the batch
-            else:
-                del bad[place:]
-            reply = ask(Ask(number=number, columns=None, arrow=bytes(bad)))
-            refused += isinstance(reply, Trouble)
-        assert refused > 100
-        bomb = stream_of(pa.table({"a": pa.nulls(1 << 30), "b": pa.nulls(1 << 30)}))
-        assert isinstance(ask(Ask(number=300, columns=None, arrow=bomb)), Trouble)
-        assert isinstance(ask(Ask(number=301, columns=None, arrow=data)), Answer)
+    ask, ref = hosted.ask, hosted.ref
+    ask(load_order(ref, None))
+    for number in range(300):
+        bad = bytearray(data)
+        place = draw.randrange(len(data))
+        if number % 3:
+            bad[place % 600] ^= 1 << number % 8  # the schema, and the beginning of the batch
+        else:
+            del bad[place:]
+        reply = ask(Ask(number=number, columns=None, arrow=bytes(bad)))
+        refused += isinstance(reply, Trouble)
+    assert refused > 100
+    bomb = stream_of(pa.table({"a": pa.nulls(1 << 30), "b": pa.nulls(1 << 30)}))
+    assert isinstance(ask(Ask(number=300, columns=None, arrow=bomb)), Trouble)
+    assert isinstance(ask(Ask(number=301, columns=None, arrow=data)), Answer)
 
 
 @pytest.mark.parametrize(
@@ -188,38 +220,30 @@ def test_a_hostile_stream_is_refused_and_the_next_rows_are_answered(project: Pro
     [({"a": ["text"], "b": [1.0]}, "column `a` doesn't fit `double`"), ({"a": [None], "b": [1.0]}, "NaN")],
 )
 def test_a_made_up_row_that_the_model_can_not_take_keeps_it_from_nothing(
-    row: dict[str, list[Any]], told: str, project: Project
+    row: dict[str, list[Any]], told: str, hosted: Hosted
 ) -> None:
-    ref = saved(project, fitted())
-    with running(project, ref) as ask:
-        loaded = ask(replace(load_order(ref, None), row=row))
-        assert isinstance(loaded, Loaded)
-        assert told in loaded.trouble
-        assert loaded.gives == ()
-        assert isinstance(ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]})), Answer)
+    ask, ref = hosted.ask, hosted.ref
+    loaded = ask(replace(load_order(ref, None), row=row))
+    assert isinstance(loaded, Loaded)
+    assert told in loaded.trouble
+    assert loaded.gives == ()
+    assert isinstance(ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]})), Answer)
 
 
 @pytest.mark.parametrize(
     ("targets", "answers"),
     [
-        (
-            np.array(["2026-01-31", "2026-02-01"] * 100, "datetime64[ns]"),
-            {"2026-01-31T00:00:00", "2026-02-01T00:00:00"},
-        ),
-        (np.array([b"yes", b"no"] * 100), {"eWVz", "bm8="}),
-        (np.array([True, False] * 100), {True, False}),
+        ("times", {"2026-01-31T00:00:00", "2026-02-01T00:00:00"}),
+        ("bytes", {"eWVz", "bm8="}),
+        ("booleans", {True, False}),
     ],
-    ids=["times", "bytes", "booleans"],
 )
-def test_answers_of_any_type_are_sent_as_plain_values(targets: Any, answers: set[Any], project: Project) -> None:
-    neighbors = pytest.importorskip("sklearn.neighbors")
-    ref = replace(saved(project, neighbors.KNeighborsClassifier(1).fit(ROWS.to_pandas(), targets)), signature=None)
-    with running(project, ref) as ask:
-        assert isinstance(ask(load_order(ref, None)), Loaded)
-        answer = ask(Ask(number=1, columns=ROWS.slice(0, 2).to_pydict()))
-        assert isinstance(answer, Answer), answer
-        assert answer.columns is not None
-        assert set(answer.columns["predicted"]) == answers
+def test_answers_of_any_type_are_sent_as_plain_values(targets: str, answers: set[Any], hosted: Hosted) -> None:
+    assert isinstance(hosted.ask(load_order(hosted.neighbors[targets], None)), Loaded)
+    answer = hosted.ask(Ask(number=1, columns=ROWS.slice(0, 2).to_pydict()))
+    assert isinstance(answer, Answer), answer
+    assert answer.columns is not None
+    assert set(answer.columns["predicted"]) == answers
 
 
 def test_what_runs_code_when_it_is_loaded_is_refused(project: Project, tmp_path: Path) -> None:
@@ -287,25 +311,24 @@ def test_secrets_are_masked_in_the_signature_of_own_code() -> None:
 
 
 def test_a_process_that_is_killed_is_told_by_the_end_of_its_socket(project: Project) -> None:
-    ref = saved(project, fitted())
+    ref = saved(project, {"no": "model"})
     with running(project, ref) as ask:
-        ask(load_order(ref, None))
+        assert isinstance(ask(load_order(ref, None)), Trouble)  # it runs
         os.kill(_child(ask.pid), signal.SIGKILL)
         with pytest.raises((EOFError, ConnectionError)):
             ask(Ask(number=1, columns={"a": [1.0], "b": [1.0]}))
 
 
-def test_it_sees_no_project_no_secret_and_no_network(project: Project) -> None:
-    ref = saved(project, fitted())
-    with running(project, ref) as ask:
-        ask(load_order(ref, None))
-        inside = _child(ask.pid)
-        environment = Path(f"/proc/{inside}/environ").read_bytes()
-        assert b"secret" not in environment
-        root = Path(f"/proc/{inside}/root")
-        assert not (root / str(project.root.resolve())[1:] / "secret.txt").exists()
-        assert [*(root / str(project.home.resolve())[1:] / "store").glob("*")] == []
-        assert os.readlink(f"/proc/{inside}/ns/net") != os.readlink("/proc/self/ns/net")
+def test_it_sees_no_project_no_secret_and_no_network(hosted: Hosted) -> None:
+    project, ask, ref = hosted.project, hosted.ask, hosted.ref
+    ask(load_order(ref, None))
+    inside = _child(ask.pid)
+    environment = Path(f"/proc/{inside}/environ").read_bytes()
+    assert b"secret" not in environment
+    root = Path(f"/proc/{inside}/root")
+    assert not (root / str(project.root.resolve())[1:] / "secret.txt").exists()
+    assert [*(root / str(project.home.resolve())[1:] / "store").glob("*")] == []
+    assert os.readlink(f"/proc/{inside}/ns/net") != os.readlink("/proc/self/ns/net")
 
 
 def _child(pid: int) -> int:
@@ -347,14 +370,13 @@ def test_a_server_ends_what_a_killed_server_left_and_nothing_of_one_that_lives(p
                     os.kill(pid, signal.SIGKILL)
 
 
-def test_all_processes_of_a_server_have_its_mark(project: Project) -> None:
-    ref = saved(project, fitted())
-    with running(project, ref) as ask:
-        with models_folder(project):  # once it has loaded a model, none of its processes is just being started
-            assert isinstance(ask(load_order(ref, None)), Loaded)
-        mark = f"{MARK}={_place(project)}{os.getpid()} {process_began(os.getpid())}\0".encode()
-        for pid in (ask.pid, _child(ask.pid)):
-            assert mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+def test_all_processes_of_a_server_have_its_mark(hosted: Hosted) -> None:
+    project, ask, ref = hosted.project, hosted.ask, hosted.ref
+    with models_folder(project):  # once it has loaded a model, none of its processes is just being started
+        assert isinstance(ask(load_order(ref, None)), Loaded)
+    mark = f"{MARK}={_place(project)}{os.getpid()} {process_began(os.getpid())}\0".encode()
+    for pid in (ask.pid, _child(ask.pid)):
+        assert mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
 
 
 def _left(words: list[str], environment: dict[str, str]) -> int:

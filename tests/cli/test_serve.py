@@ -286,7 +286,7 @@ def check_logged(project: Project, served: Client) -> None:
     assert {each: found.get(each) for each in served.acknowledged} == served.acknowledged
 
 
-def test_a_deployed_model_answers_and_its_answers_are_logged(fitted: Project) -> None:
+def test_a_deployed_model_answers_records_and_rows_in_arrow_and_its_answers_are_logged(fitted: Project) -> None:
     deployed(fitted, "release --slope 2")
     with serving(fitted) as served:
         status, answer = served.post({"records": [{"x": 1.5}, {"x": 4.0}], "ids": ["a", "b"]})
@@ -299,8 +299,21 @@ def test_a_deployed_model_answers_and_its_answers_are_logged(fitted: Project) ->
         assert [(each["record"], each["field"]) for each in answer["faults"]] == [(0, "x"), (1, "x"), (1, "z")]
         assert served.post({"records": [{"x": 1.0}]}, "curves")[0] == 404
         assert served.post({"records": [{"x": 1.0}]}, origin="http://evil.example")[0] == 403
-        assert len(logged(fitted)) == 2
-    assert len(logged(fitted)) == 2
+        records = logged(fitted)
+        assert len(records) == 2
+        rows = pa.table({"x": pa.array(range(5_000), pa.float64())})
+        status, answer = served.post(stream_of(rows), **{"content-type": "application/vnd.apache.arrow.stream"})
+        assert status == 200
+        with pa.ipc.open_stream(answer) as stream:
+            table = stream.read_all()
+        assert table.column("predicted").to_pylist() == pytest.approx([2.0 * x for x in range(5_000)], abs=1e-9)
+        found = logged(fitted)
+        given = dict(zip(table.column("id").to_pylist(), rows.column("x").to_pylist(), strict=True))
+        assert {each: x for each, (x, _) in found.items() if each not in records} == given
+        wrong = stream_of(pa.table({"z": [1.0]}))
+        status, refused = served.post(wrong, **{"content-type": "application/vnd.apache.arrow.stream"})
+        assert (status, refused["error"]) == (422, "RowsRefused")
+    assert logged(fitted) == found
 
 
 def test_settings_say_what_an_endpoint_takes_and_how_much_memory_a_model_may_take(project: Project) -> None:
@@ -344,37 +357,6 @@ def test_the_blobs_of_a_version_that_is_retired_are_deleted(project: Project) ->
         assert project.headrace("retire", "lines", "canary").code == 0
         wait_for(lambda: [each.name.rpartition("-")[0] for each in folder.iterdir()] == ["lines-1"])
         assert served.ask(1.0) == "lines:1"
-
-
-def test_rows_in_arrow_are_answered_in_arrow_and_logged(fitted: Project) -> None:
-    deployed(fitted, "release --slope 2")
-    with serving(fitted) as served:
-        rows = pa.table({"x": pa.array(range(5_000), pa.float64())})
-        status, answer = served.post(stream_of(rows), **{"content-type": "application/vnd.apache.arrow.stream"})
-        assert status == 200
-        with pa.ipc.open_stream(answer) as stream:
-            table = stream.read_all()
-        assert table.column("predicted").to_pylist() == pytest.approx([2.0 * x for x in range(5_000)], abs=1e-9)
-        found = logged(fitted)
-        given = dict(zip(table.column("id").to_pylist(), rows.column("x").to_pylist(), strict=True))
-        assert {each: x for each, (x, _) in found.items()} == given
-        wrong = stream_of(pa.table({"z": [1.0]}))
-        status, refused = served.post(wrong, **{"content-type": "application/vnd.apache.arrow.stream"})
-        assert (status, refused["error"]) == (422, "RowsRefused")
-
-
-def test_a_model_answers_rows_as_its_preparation_takes_them(fitted: Project) -> None:
-    deployed(fitted, "release --slope 2", "prepared")
-    with serving(fitted, "clean") as served:
-        status, answer = served.post({"records": [{"x": 3.0, "unit": "km"}, {"x": 4.0, "unit": "mile"}]}, "clean")
-        assert status == 200, answer
-        first, second = answer["predictions"]
-        assert first["predicted"] == pytest.approx(6.0)
-        assert second["predicted"] is None  # the preparation refuses this row
-        status, answer = served.post({"records": [{"x": None, "unit": "m"}]}, "clean")
-        assert (status, answer["predictions"][0]["predicted"]) == (200, pytest.approx(49.0))  # the mean fills the gap
-        status, answer = served.post({"records": [{"x": 3.0}]}, "clean")
-        assert (status, answer["faults"][0]["field"]) == (422, "unit")
 
 
 def test_a_model_is_deployed_only_if_it_answers_the_sample_as_it_should(fitted: Project) -> None:
@@ -455,21 +437,20 @@ def test_a_customer_keeps_a_variant_and_a_share_that_grows_moves_nobody_back(pro
     assert {each["day"] for each in given} == {"2026-11-30"}
 
 
-def test_a_model_process_that_is_killed_is_started_again(project: Project) -> None:
-    deployed(project, "release")
-    with serving(project) as served, served.load(pause_s=0.005):
-        wait_for(lambda: served.versions)
-        (process,) = served.model_processes()
-        process.kill()
-        killed = time.monotonic()
-        wait_for(lambda: any(at > killed + 0.5 for at, _ in served.versions))
-    assert {failure.split(": ")[-1] for failure in served.failures} <= {"ModelGone", "NotReady"}
-    check_logged(project, served)
-
-
-def test_a_model_process_that_hangs_delays_its_requests_and_the_server_still_ends(project: Project) -> None:
+def test_a_model_process_that_is_killed_is_started_again_and_one_that_hangs_delays_its_requests(
+    project: Project,
+) -> None:
     deployed(project, "release")
     with serving(project) as served:
+        with served.load(pause_s=0.005):
+            wait_for(lambda: served.versions)
+            (process,) = served.model_processes()
+            process.kill()
+            killed = time.monotonic()
+            wait_for(lambda: any(at > killed + 0.5 for at, _ in served.versions))
+        assert {failure.split(": ")[-1] for failure in served.failures} <= {"ModelGone", "NotReady"}
+        wait_for(lambda: served.get("/ready") == 200)
+        served.failures.clear()
         (process,) = served.model_processes()
         process.send_signal(signal.SIGSTOP)
         with served.load():
@@ -538,9 +519,12 @@ def test_a_client_needs_a_token_and_a_revoked_one_is_refused_at_once(project: Pr
         assert served.post(body, **header)[0] == 401
 
 
-def test_a_server_describes_what_its_models_take_and_give(fitted: Project) -> None:
+def test_models_answer_rows_as_their_preparations_take_them_and_the_server_describes_them(fitted: Project) -> None:
     deployed(fitted, "release --slope 2", "prepared")
-    with serving(fitted) as served, urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer:
+    with (
+        serving(fitted, "clean", "lines") as served,
+        urllib.request.urlopen(f"http://localhost:{served.port}/openapi.json") as answer,
+    ):
         paths = json.load(answer)["paths"]
         for endpoint, fields in (("lines", {"x"}), ("clean", {"x", "unit"})):
             operation = paths[f"/v1/endpoints/{endpoint}/predict"]["post"]
@@ -552,6 +536,15 @@ def test_a_server_describes_what_its_models_take_and_give(fitted: Project) -> No
             jsonschema.validate(found, operation["responses"]["200"]["content"]["application/json"]["schema"])
             assert operation["x-version"] == found["version"] == f"{endpoint}:1"
         assert served.get("/metrics") == served.get("/") == 200
+        status, answer = served.post({"records": [{"x": 3.0, "unit": "km"}, {"x": 4.0, "unit": "mile"}]}, "clean")
+        assert status == 200, answer
+        first, second = answer["predictions"]
+        assert first["predicted"] == pytest.approx(6.0)
+        assert second["predicted"] is None  # the preparation refuses this row
+        status, answer = served.post({"records": [{"x": None, "unit": "m"}]}, "clean")
+        assert (status, answer["predictions"][0]["predicted"]) == (200, pytest.approx(49.0))  # the mean fills the gap
+        status, answer = served.post({"records": [{"x": 3.0}]}, "clean")
+        assert (status, answer["faults"][0]["field"]) == (422, "unit")
 
 
 def test_what_can_not_be_served_is_told(project: Project) -> None:
@@ -563,16 +556,17 @@ def test_what_can_not_be_served_is_told(project: Project) -> None:
     project.write("other.toml", '[serve]\nrate = "often"\n')
     done = project.headrace("serve", "--port", "0", "--config", "other.toml")
     assert (done.code, "in `[serve]`: `often` is not a rate" in done.err) == (2, True), done.err
-    with serving(project) as served:
-        done = project.headrace("serve", "--port", str(served.port))
-        assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err
 
 
-def test_a_client_that_asks_more_often_than_it_may_is_refused(project: Project) -> None:
+def test_a_client_that_asks_more_often_than_it_may_is_refused_and_so_is_a_second_server_on_the_port(
+    project: Project,
+) -> None:
     deployed(project, "release")
     project.write("other.toml", '[serve]\nrate = "2/m"\n')
     with serving(project, "--config", "other.toml") as served:
         assert [served.post({"records": [{"x": 1.0}]})[0] for _ in range(3)] == [200, 429, 429]
+        done = project.headrace("serve", "--port", str(served.port))
+        assert (done.code, f"can't listen on port {served.port}" in done.err) == (2, True), done.err
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes keys, is not installed")

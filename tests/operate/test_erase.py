@@ -266,7 +266,9 @@ class Killer:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # what is killed closes nothing
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    "part", [0, pytest.param(1, marks=pytest.mark.heavy), 2, pytest.param(3, marks=pytest.mark.heavy)]
+)
 def test_an_erasure_that_was_killed_anywhere_is_completed_by_resume(original: Path, tmp_path: Path, part: int) -> None:
     at, is_killed = 1 + part * 11, True
     while is_killed:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import re
+import shutil
 import sqlite3
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -93,11 +97,33 @@ def after() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Folder]:
     """A project whose endpoint has a log."""
-    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as lended:
-        lended.write("pipelines.py", PIPELINES)
+    with made(tmp_path, PIPELINES) as lended:
+        yield lended
+
+
+@contextmanager
+def made(folder: Path, pipelines: str) -> Iterator[Folder]:
+    with lent(folder / "project", '[project]\npipelines = ["pipelines.py"]\n') as lended:
+        lended.write("pipelines.py", pipelines)
         log(load(lended.root), ["bob"])
         seal_predictions(load(lended.root))
         yield lended
+
+
+def ran_first(folder: Folder) -> Project:
+    """Return the project after a run of `first`. It happens once, in another folder with the same code."""
+    shutil.rmtree(folder.home)
+    shutil.copytree(_home_after_first((folder.root / "pipelines.py").read_text()), folder.home, symlinks=True)
+    return load(folder.root)
+
+
+@cache
+def _home_after_first(pipelines: str) -> Path:
+    root = Path(tempfile.mkdtemp(prefix="headrace-erased-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    with made(root, pipelines) as folder:
+        run(folder, "first")
+    return folder.home
 
 
 def run(folder: Folder, *names: str) -> Project:
@@ -112,7 +138,7 @@ def save(project: Project, backup: Path) -> str:
 
 
 def test_a_table_that_a_run_makes_between_the_search_and_the_erasure_goes_too(folder: Folder) -> None:
-    project = run(folder, "first")
+    project = ran_first(folder)
 
     def begin(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
@@ -133,7 +159,8 @@ def test_a_table_that_a_run_makes_between_the_search_and_the_erasure_goes_too(fo
 
 
 def test_an_equal_copy_that_only_an_older_snapshot_has_is_erased_from_it(folder: Folder, tmp_path: Path) -> None:
-    project, backup = run(folder, "first", "second"), tmp_path / "backup"
+    ran_first(folder)
+    project, backup = run(folder, "second"), tmp_path / "backup"
     save(project, backup)
     collect(project, Keep(), dry_run=False)
     assert of(project).waits == ()
@@ -146,7 +173,7 @@ def test_an_equal_copy_that_only_an_older_snapshot_has_is_erased_from_it(folder:
 def test_a_backup_after_an_erasure_and_a_new_run_leaves_the_project_as_it_is_and_restores_all_that_it_names(
     folder: Folder, tmp_path: Path
 ) -> None:
-    project, backup = run(folder, "first"), tmp_path / "backup"
+    project, backup = ran_first(folder), tmp_path / "backup"
     assert of(project).waits == ()
     run(folder, "first")  # its source still has the person
     before = rows_of(project)
@@ -175,7 +202,7 @@ def test_a_backup_after_an_erasure_and_a_new_run_leaves_the_project_as_it_is_and
 def test_an_older_snapshot_with_the_person_is_the_only_one_that_is_written_again(
     folder: Folder, tmp_path: Path
 ) -> None:
-    project, backup = run(folder, "first"), tmp_path / "backup"
+    project, backup = ran_first(folder), tmp_path / "backup"
     older = back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot
     assert of(project).waits == ()
     done = back_up(run(folder, "first"), str(backup), keep=None, deep=False, **NO_PROGRESS)
@@ -191,7 +218,7 @@ def test_a_table_of_an_older_snapshot_that_can_not_be_read_is_told_and_leaves_th
     folder: Folder, tmp_path: Path
 ) -> None:
     backup = tmp_path / "backup"
-    save(run(folder, "first"), backup)
+    save(ran_first(folder), backup)
     project = run(folder, "other")
     assert len(collect(project, Keep(runs=1), dry_run=False).runs) == 1
     for path in files_with(backup):
@@ -213,7 +240,7 @@ def test_a_backup_that_was_killed_while_it_erased_leaves_no_snapshot_twice_and_n
     step: tuple[type, str], folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write("pipelines.py", PIPELINES.replace("1_000", "10"))  # small: it lies in the ledger
-    project, backup = run(folder, "first"), tmp_path / "backup"
+    project, backup = ran_first(folder), tmp_path / "backup"
     older = [back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS).snapshot for _ in range(2)]
     assert of(project).waits == ()
 
@@ -250,7 +277,7 @@ def test_a_table_that_a_run_makes_while_a_backup_searches_older_snapshots_stays_
 ) -> None:
     backup = tmp_path / "backup"
     folder.write("pipelines.py", PIPELINES.replace("1_000", "10"))  # small: it lies in the ledger
-    save(run(folder, "first"), backup)
+    save(ran_first(folder), backup)
     project = run(folder, "other")
     assert len(collect(project, Keep(runs=1), dry_run=False).runs) == 1
     assert of(project).tables == ()
@@ -289,7 +316,7 @@ def rows_of(project: Project) -> list[str]:
 
 
 def test_an_event_that_nobody_can_read_keeps_no_backup_from_being_made(folder: Folder, tmp_path: Path) -> None:
-    project, backup = run(folder, "first"), tmp_path / "backup"
+    project, backup = ran_first(folder), tmp_path / "backup"
     assert of(project).waits == ()
     with open_ledger(project) as ledger, closing(ledger.connect()) as db:
         db.execute("UPDATE events SET body = x'c1' WHERE seq = 1")
@@ -325,7 +352,7 @@ def test_a_part_of_a_log_that_only_another_snapshot_has_is_kept_if_it_is_newer_t
 
 
 def test_a_damaged_snapshot_keeps_no_person_in_the_others_and_can_be_displaced(folder: Folder, tmp_path: Path) -> None:
-    project, backup = run(folder, "first"), tmp_path / "backup"
+    project, backup = ran_first(folder), tmp_path / "backup"
     for _ in range(2):
         save(project, backup)
     oldest = snapshots(project, str(backup))[0]

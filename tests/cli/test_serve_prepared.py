@@ -8,6 +8,7 @@ import re
 import shutil
 import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,61 @@ def to_features(rows: pa.Table, planes: pa.Table) -> pa.Table:
 ROW = {"tailnum": "N2", "hour": 5}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Project]:
-    with lent(tmp_path / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
-        project.environment["HEADRACE_CACHE"] = str(tmp_path / "cache")
+LOOKS = """
+import os, pathlib, socket
+
+
+def trouble(act):
+    try:
+        return str(act())
+    except OSError as error:
+        return type(error).__name__
+
+
+def look(root):
+    return [
+        trouble(lambda: pathlib.Path(root, "secret.txt").read_text()),
+        trouble(lambda: sorted(os.listdir(root))),
+        trouble(lambda: socket.create_connection(("192.0.2.1", 80), 1)),
+        trouble(lambda: pathlib.Path(__file__).write_text("changed")),
+        str("AWS_SECRET_ACCESS_KEY" in os.environ),
+    ]
+"""
+
+
+@contextmanager
+def made(folder: Path) -> Iterator[Project]:
+    with lent(folder / "project", '[project]\npipelines = ["pipelines.py"]\n') as project:
+        project.environment["HEADRACE_CACHE"] = str(folder / "cache")
         project.write("pipelines.py", PIPELINES)
         project.write("answers.py", ANSWERS)
         project.write("features.py", FEATURES)
         yield project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    with made(tmp_path) as project:
+        yield project
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose function divides by zero at 24 hours, looks around at 99, and ends its process at 66."""
+    with made(tmp_path_factory.mktemp("troubled")) as project:
+        project.write("secret.txt", "a secret")
+        project.environment["AWS_SECRET_ACCESS_KEY"] = "a secret"
+        acts = (
+            'hours = rows["hour"].to_pylist()',
+            "24 not in hours or 1 / 0",
+            "66 in hours and os.abort()",
+            f"if 99 in hours: raise ValueError(look({str(project.root)!r}))",
+        )
+        project.write("features.py", beginning("\n    ".join(acts)) + LOOKS)
+        project.write("other.toml", '[endpoint.delays]\ndrop = ["tailnum"]\n')
+        deploy(project, "release")
+        with serving(project, "--config", "other.toml") as served:
+            yield served
 
 
 def ask(served: Served, *records: dict[str, Any]) -> tuple[int, Any]:
@@ -168,28 +216,28 @@ def test_clients_send_their_own_rows_and_the_function_makes_those_of_the_model(p
         assert "secret" not in served.output.read_text()
 
 
-def test_rows_that_the_function_can_not_take_fail_alone_and_say_where(project: Project) -> None:
-    project.write("features.py", beginning("pc.max(rows['hour']).as_py() < 24 or 1 / 0"))
-    deploy(project, "release")
-    with serving(project) as served:
-        status, refused = ask(served, {"tailnum": "N1", "hour": 24})
-        told = "`to_features` failed for these rows: ZeroDivisionError: division by zero (features.py:7)"
-        assert (status, refused["message"]) == (422, told)
-        assert predicted(served, ROW) == pytest.approx([160.0])
-        (process,) = served.model_processes()
-        assert process.is_running()
+def test_rows_that_the_function_can_not_take_fail_alone_and_say_where(troubled: Served) -> None:
+    status, refused = ask(troubled, {"tailnum": "N1", "hour": 24})
+    told = "`to_features` failed for these rows: ZeroDivisionError: division by zero (features.py:8)"
+    assert (status, refused["message"]) == (422, told)
+    assert predicted(troubled, ROW) == pytest.approx([160.0])
+    (process,) = troubled.model_processes()
+    assert process.is_running()
 
 
-def test_a_row_that_crashes_the_model_is_named_without_dropped_columns(project: Project) -> None:
-    project.write("features.py", "import os\n" + beginning('66 in rows["hour"].to_pylist() and os.abort()'))
-    project.write("other.toml", '[endpoint.delays]\ndrop = ["tailnum"]\n')
-    deploy(project, "release")
-    with serving(project, "--config", "other.toml") as served:
-        assert ask(served, {"tailnum": "N1", "hour": 66})[0] == 503
-        told = re.compile("version 1 of endpoint `delays` was answering this request when its process ended: (.*)")
-        shown = wait_for(lambda: told.search(served.output.read_text()))[1]
-        assert shown.endswith('Z, 1 row: {"hour":66}')
-        assert "N1" not in served.output.read_text()
+def test_a_function_sees_nothing_of_the_project_but_its_code_and_reaches_no_network(troubled: Served) -> None:
+    told = ask(troubled, {"tailnum": "N1", "hour": 99})[1]["message"]
+    assert "['FileNotFoundError', \"['.headrace']\", 'OSError', 'OSError', 'False']" in told
+    assert predicted(troubled, ROW) == pytest.approx([160.0])
+
+
+def test_a_row_that_crashes_the_model_is_named_without_dropped_columns(troubled: Served) -> None:
+    wait_for(lambda: ask(troubled, ROW)[0] == 200)
+    assert ask(troubled, {"tailnum": "N1", "hour": 66})[0] == 503
+    told = re.compile("version 1 of endpoint `delays` was answering this request when its process ended: (.*)")
+    shown = wait_for(lambda: told.search(troubled.output.read_text()))[1]
+    assert shown.endswith('Z, 1 row: {"hour":66}')
+    assert "N1" not in troubled.output.read_text()
 
 
 def test_another_function_is_another_version_and_other_code_is_not(project: Project) -> None:
@@ -229,37 +277,6 @@ def test_it_answers_by_the_code_of_its_run_wherever_it_goes(project: Project, tm
         assert "features.to_features" in card
         _, _, sent = card.partition("What clients send for each row")
         assert ("tailnum" in sent, "seats" in sent) == (True, False), "others than these would be refused"
-
-
-def test_a_function_sees_nothing_of_the_project_but_its_code_and_reaches_no_network(project: Project) -> None:
-    project.write("secret.txt", "a secret")
-    project.environment["AWS_SECRET_ACCESS_KEY"] = "a secret"
-    tries = f"""
-import os, pathlib, socket
-
-
-def trouble(act):
-    try:
-        return str(act())
-    except OSError as error:
-        return type(error).__name__
-
-
-def look():
-    return [
-        trouble(lambda: pathlib.Path({str(project.root / "secret.txt")!r}).read_text()),
-        trouble(lambda: sorted(os.listdir({str(project.root)!r}))),
-        trouble(lambda: socket.create_connection(("192.0.2.1", 80), 1)),
-        trouble(lambda: pathlib.Path(__file__).write_text("changed")),
-        str("AWS_SECRET_ACCESS_KEY" in os.environ),
-    ]
-"""
-    project.write("features.py", tries + beginning("if rows['hour'][0].as_py() > 24: raise ValueError(look())"))
-    deploy(project, "release")
-    with serving(project) as served:
-        told = ask(served, {"tailnum": "N1", "hour": 99})[1]["message"]
-        assert "['FileNotFoundError', \"['.headrace']\", 'OSError', 'OSError', 'False']" in told
-        assert predicted(served, ROW) == pytest.approx([160.0])
 
 
 def refused(project: Project, told: str, **environment: str) -> str:

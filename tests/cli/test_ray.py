@@ -94,20 +94,19 @@ def on(server: Ray | None, folder: Path, address: str | None) -> Iterator[Projec
         yield project
 
 
-def test_a_run_says_what_runs_always_say_and_nothing_of_ray(project: Project) -> None:
-    done = project.headrace("run", "small", "--json")
+def test_a_run_says_what_runs_always_say_and_nothing_of_ray_and_what_its_tasks_printed_can_be_read(
+    project: Project,
+) -> None:
+    """The driver sees the node's disk."""
+    done = project.headrace("run", "small", "--n", "7", "--json")
     assert (done.code, done.err) == (0, "")
     assert done.task["number"]["state"] == "succeeded"
     assert done.task["number"]["pool"] == "there"
-    again = project.headrace("run", "small")
+    assert "it is 7" in project.headrace("logs", "latest", "number").out
+    again = project.headrace("run", "small", "--n", "7")
     assert again.code == 0
     assert "reused" in again.out + again.err
     assert "ray" not in (again.out + again.err).lower()
-
-
-def test_what_an_attempt_printed_can_be_read_where_the_driver_sees_the_node_s_disk(project: Project) -> None:
-    project.headrace("run", "small", "--n", "7")
-    assert "it is 7" in project.headrace("logs", "latest", "number").out
 
 
 def test_a_pool_of_no_told_size_has_that_of_its_cluster(server: Ray, tmp_path: Path) -> None:

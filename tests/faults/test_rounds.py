@@ -17,7 +17,14 @@ from tests.faults.grounds import Ground, World
 from tests.servers.missing import Missing
 
 SEED = os.environ.get("SEED", "1")
-SMALL = {"sqlite+folder": 4, "sqlite+folder+pools": 2, "postgres+s3": 5, "postgres+s3+pools": 1, "postgres+s3+ray": 1}
+SMALL = {
+    "sqlite+folder": [0, 2, 3],
+    "sqlite+folder+pools": [0],
+    "postgres+s3": [0, 3, 4],
+    "postgres+s3+pools": [0],
+    "postgres+s3+ray": [0],
+}
+"""The first rounds on each ground, without those of which the first seed's other rounds have all disturbances, too."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,7 @@ def world() -> Iterator[World]:
             yield world
 
 
-@pytest.mark.parametrize(("ground", "number"), [(ground, n) for ground, count in SMALL.items() for n in range(count)])
+@pytest.mark.parametrize(("ground", "number"), [(ground, n) for ground, numbers in SMALL.items() for n in numbers])
 def test_whatever_happens_nothing_is_lost(world: World, ground: str, number: int) -> None:
     try:
         (outcome,) = play(world, [Ground.of(ground)], [f"{SEED}-{number}"])

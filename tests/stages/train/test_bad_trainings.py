@@ -55,6 +55,7 @@ def rows(n: int = 64, kind: str = "") -> pa.Table:
 
 
 FAST = dict(target="y", features=["x"], epochs=1, batch_size=16, retries=0)
+LITTLE = hr.Resources(cpu=1, memory_gib=1.5)
 
 
 @hr.pipeline
@@ -71,12 +72,12 @@ def all_of_them() -> None:
     train.torch(net, rows(), loss=partial(torch.nn.CrossEntropyLoss, reduction="none"), **FAST)
     train.torch(net, rows(kind="one class"), **{**FAST, "retries": 2})
     train.torch(net, rows(kind="missing feature"), **FAST)
+    train.torch(Endless, rows(), **FAST, resources=LITTLE)
 
 
 @hr.pipeline
-def endless(procs: int = 1) -> None:
-    needs = hr.Resources(cpu=1, memory_gib=1.5)
-    train.torch(Endless, rows(), **FAST, procs=procs, resources=needs)
+def endless() -> None:
+    train.torch(Endless, rows(), **FAST, procs=2, resources=LITTLE)
 
 
 @hr.pipeline
@@ -85,16 +86,20 @@ def one(epochs: int = 1) -> None:
 """
 
 
+def cpus(count: int) -> str:
+    return f"[pool.local]\ncpu = {count}\n"
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with lent(tmp_path_factory.mktemp("bad") / "project") as project:
+    with lent(tmp_path_factory.mktemp("bad") / "project", cpus(1)) as project:
         project.write("pipelines.py", PIPELINES)
         yield project
 
 
 @pytest.fixture(scope="module")
 def done(project: Project) -> Done:
-    """One run of all that is bad: PyTorch is imported once, and each task fails alone."""
+    """One run of all that is bad, in one worker: PyTorch is imported once, and each task fails alone."""
     return finish(project.start("run", "all_of_them", "--json"), LONG_S)
 
 
@@ -117,6 +122,7 @@ def test_the_run_of_them_fails_and_ends(done: Done) -> None:
         ("torch[9]", "user", "the loss is a tensor of shape (16,)", "the mean over the batch"),
         ("torch[10]", "user", "`y` is 1 in every row", "too narrow"),
         ("torch[11]", "user", "the loss is nan at step ", "`x` has values that are missing or not finite"),
+        ("torch[12]", "memory", "it took ", "raise `memory_gib`"),
     ],
 )
 def test_each_is_one_error_with_what_to_do(done: Done, task: str, kind: str, message: str, hint: str) -> None:
@@ -140,11 +146,20 @@ def test_a_number_of_epochs_that_makes_no_sense_is_told_before_anything_runs(pro
     check_error(finish(project.start("run", "one", "--epochs", "0"), LONG_S), 2, "`epochs` is 0", hint="from 1")
 
 
-@pytest.mark.parametrize("procs", [1, pytest.param(2, marks=pytest.mark.heavy)])
-def test_a_model_that_takes_memory_without_end_is_one_error(project: Project, procs: int) -> None:
-    done = finish(project.start("run", "endless", "--procs", str(procs), "--json"), LONG_S)
+def test_a_model_that_takes_memory_without_end_is_one_error(project: Project, done: Done) -> None:
+    check_endless(done.task["torch[12]"]["reason"])
+    project.check_no_process_is_left()
+
+
+@pytest.mark.heavy
+def test_a_model_that_takes_memory_without_end_in_two_processes_is_one_error(project: Project) -> None:
+    project.write("headrace.toml", cpus(2))
+    done = finish(project.start("run", "endless", "--json"), LONG_S)
     assert done.code == 1
-    reason = done.task["torch"]["reason"]
+    check_endless(done.task["torch"]["reason"])
+    project.check_no_process_is_left()
+
+
+def check_endless(reason: str) -> None:
     assert reason.startswith("memory: it took "), reason
     assert "more than its limit of 1.5 GiB\nhint: raise `memory_gib`" in reason
-    project.check_no_process_is_left()

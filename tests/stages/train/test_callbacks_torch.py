@@ -50,6 +50,7 @@ def both() -> None:
 def project(tmp_path: Path) -> Iterator[Project]:
     with lent(tmp_path / "project") as project:
         project.write("pipelines.py", PIPELINES)
+        project.write("headrace.toml", "[pool.local]\ncpu = 1\n")  # one worker: it imports PyTorch once
         yield project
 
 

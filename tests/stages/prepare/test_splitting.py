@@ -353,7 +353,7 @@ def false_alarms(count: int, seeds: int) -> list[tuple[str, int]]:
 
 
 def test_a_column_made_from_others_makes_no_near_rows() -> None:
-    assert false_alarms(4_000, 2) == []
+    assert false_alarms(4_000, 1) == []
 
 
 @pytest.mark.heavy
@@ -449,7 +449,7 @@ def test_one_row_in_ten_thousand_is_a_warning() -> None:
     count = 10_000
     draw = np.random.default_rng(4)
     table = {f"c{place}": draw.normal(0, 1, count) for place in range(4)}
-    parts = parts_of(prepare.split(pa.table({"id": range(count), **table}), key="id"))
+    parts = parts_of(prepare.split(pa.table({"id": range(count)}), key="id"))
     one = next(key for key in range(count) if parts[key] == "train")
     for others, passed in ((1, True), (2, False)):
         tests = [key for key in range(count) if parts[key] == "test"][:others]
@@ -502,24 +502,28 @@ CLASSES = np.random.default_rng(4).integers(0, 2, 4_000)
 HINT = 2 * CLASSES + np.random.default_rng(5).normal(0, 0.01, 4_000)
 TIMES = np.datetime64("2024-01-01", "s") + (HINT * 1e6).astype("timedelta64[s]")
 TEXTS = pa.array(np.where(CLASSES == 1, "yes", "no"))
+APART: dict[str, Any] = {"by": "time", "time": "row", "until": 3_000}
+"""A split whose rows are kept apart by their times: no copies are looked for, which would cost most of its time."""
+HINTS = [
+    pa.array(HINT),
+    pa.array(np.exp(HINT)),
+    pa.array(HINT, mask=HINT > 2.01),
+    pa.array(np.round(HINT, 4)).cast(pa.decimal128(12, 4)),
+    *(pa.array(TIMES).cast(pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")),
+    pa.array(TIMES).cast(pa.timestamp("us", "UTC")),
+    pa.array(TIMES - TIMES.min()),
+]
+TARGETS = [TEXTS.cast(pa.large_string()), TEXTS.dictionary_encode(), pa.array(CLASSES)]
 
 
-@pytest.mark.parametrize("target", [TEXTS, TEXTS.cast(pa.large_string()), TEXTS.dictionary_encode(), pa.array(CLASSES)])
 @pytest.mark.parametrize(
-    "hint",
-    [
-        pa.array(HINT),
-        pa.array(np.exp(HINT)),
-        pa.array(HINT, mask=HINT > 2.01),
-        pa.array(np.round(HINT, 4)).cast(pa.decimal128(12, 4)),
-        *(pa.array(TIMES).cast(pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")),
-        pa.array(TIMES).cast(pa.timestamp("us", "UTC")),
-        pa.array(TIMES - TIMES.min()),
-    ],
+    ("target", "hint"),
+    [(TEXTS, each) for each in HINTS] + [(each, HINTS[0]) for each in TARGETS],
     ids=lambda column: str(column.type),
 )
 def test_a_hint_is_seen_whatever_the_types_of_target_and_column_are(target: pa.Array, hint: pa.Array) -> None:
-    made = prepare.split(pa.table({"y": target, "hint": hint, "none": DRAW.random(4_000)}), target="y")
+    table = pa.table({"row": range(4_000), "y": target, "hint": hint, "none": DRAW.random(4_000)})
+    made = prepare.split(table, target="y", **APART)
     grid = next(each for each in made.report.grids if each.title == "Columns that tell the target")
     assert [row[0] for row in grid.rows] == ["hint"]
 
@@ -529,7 +533,8 @@ def test_classes_in_texts_that_a_column_sorts_are_told_by_it_and_others_are_not(
     classes = np.random.default_rng(6).integers(0, count, 4_000)
     names = pa.array(np.array(["x", "m", "z", "a", "q"])[classes])
     columns = {"sorts": classes + DRAW.normal(0, 0.05, 4_000), "mixes": classes + DRAW.normal(0, 0.3, 4_000)}
-    made = prepare.split(pa.table({"y": names, **columns, "same": np.zeros(4_000)}), target="y")
+    table = pa.table({"row": range(4_000), "y": names, **columns, "same": np.zeros(4_000)})
+    made = prepare.split(table, target="y", **APART)
     grid = next(each for each in made.report.grids if each.title == "Columns that tell the target")
     assert [row[0] for row in grid.rows] == ["sorts"]
 
@@ -539,14 +544,14 @@ def test_gaps_and_few_values_make_no_hint_of_a_rare_target(capsys: pytest.Captur
     count = 20_000
     rare = (np.arange(count) % 2_000 == 0).astype(int)
     columns = {f"x{number}": pa.array(draw.random(count), mask=draw.random(count) < 0.3) for number in range(5)}
-    for number in range(50):
+    for number in range(15):
         told = np.zeros(count, bool)
         told[draw.choice(count, 24, replace=False)] = True
         told[0] = True  # one of the rare ones
         columns[f"few{number}"] = pa.array(draw.random(count), mask=~told)
         told[draw.choice(count, 975, replace=False)] = True
         columns[f"some{number}"] = pa.array(draw.random(count), mask=~told)
-    prepare.split(pa.table({"y": rare, **columns}), target="y")
+    prepare.split(pa.table({"row": range(count), "y": rare, **columns}), target="y", **APART)
     assert "can be read off" not in capsys.readouterr().err
 
 

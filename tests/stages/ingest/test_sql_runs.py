@@ -218,6 +218,7 @@ def test_what_is_wrong_is_told_in_one_error_and_the_cursor_stays(project: Projec
     assert given(nothing, "count") == []
 
 
+@pytest.mark.parametrize("source", ["sqlite"], indirect=True)
 def test_columns_that_changed_are_refused_and_the_cursor_stays(project: Project, source: Source) -> None:
     text = (project.root / "pipelines.py").read_text()
     project.write(

@@ -13,5 +13,7 @@ from tests.projects import Project, lent
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
     """A project."""
-    with lent(tmp_path / "project") as project:
+    with lent(
+        tmp_path / "project", "[pool.local]\ncpu = 1\n"
+    ) as project:  # one worker: what it imports, it imports once
         yield project

@@ -119,7 +119,7 @@ WRONG = [
     (lambda: evaluate.gate(made(), "AUC => 0.7"), "can't be read", "a rule reads"),
     (lambda: evaluate.gate(made(), "AUC > 0.7 and worst-slice gap of MAE <= 5%"), "isn't a share", "the number itself"),
     (lambda: evaluate.gate(made(), "RMSE less previous <= 5%"), "isn't a share", "the number itself"),
-    (split(train=0.9), "add up to 1.1", "all three"),
+    (split(train=0.9), "add up to 1.1", "give `train`, `valid` and `test`"),
     (split(by="time"), "needs a column", 'time="..."'),
     (split(gap="7d"), "for a split by time", 'by="time"'),
     (split(by="time", time="t", until=("2024-03-01", "2024-02-01")), "in the wrong order", "`valid` begins"),

@@ -234,7 +234,10 @@ def _check_shares(*shares: float) -> None:
             raise UsageError(f"{name}={share!r} is not a share", hint="give a number from 0 to 1")
     if abs(sum(shares) - 1) > 1e-6:
         told = ", ".join(f"{name}={share:g}" for name, share in zip(PARTS, shares, strict=True))
-        raise UsageError(f"the shares {told} add up to {sum(shares):g}, not 1", hint="give shares that add up to 1")
+        raise UsageError(
+            f"the shares {told} add up to {sum(shares):g}, not 1",
+            hint="give `train`, `valid` and `test`, so that they add up to 1",
+        )
 
 
 def _parted(

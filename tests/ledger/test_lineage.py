@@ -354,3 +354,19 @@ def test_an_artifact_that_no_task_gave_is_an_error(ledger: Ledger, lineage: Line
     store(ledger, ROWS, traced(*NODES))
     with pytest.raises(NotFoundError, match="no task produced an artifact `ffff`"):
         lineage.of_artifact("ffff")
+
+
+def test_events_are_searched_only_for_an_artifact_whose_runs_are_not_known(ledger: Ledger) -> None:
+    searched = []
+
+    class Searching(Views):
+        def runs_telling_of(self, digest: str) -> Iterator[int]:
+            searched.append(digest)
+            return super().runs_telling_of(digest)
+
+    store(ledger, ROWS, traced(*NODES))
+    with Searching(ledger.address) as views:
+        for wanted, runs in (("ffff", ()), ("eeee", None)):
+            with pytest.raises(NotFoundError):
+                Lineage(views).of_artifact(wanted, runs=runs)
+    assert searched == ["eeee"]

@@ -324,6 +324,17 @@ def test_an_event_that_nobody_can_read_keeps_no_backup_from_being_made(folder: F
     save(project, backup)
 
 
+def test_an_event_that_nobody_can_read_keeps_no_table_from_being_erased(folder: Folder) -> None:
+    project = run(folder, "first", "after")
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db:
+        db.execute("UPDATE events SET body = x'c1' WHERE seq = 1")
+    done = of(project)
+    assert (done.waits, done.below) == ((), ())
+    assert all("an event of a run can't be read (`headrace fsck` names it)" in each for each in done.unread)
+    assert [each.split(" `")[0] for each in done.unread] == ["what was made from the table"] * 2
+    assert files_with(project.root) == []
+
+
 def test_a_part_of_a_log_that_only_another_snapshot_has_is_kept_if_it_is_newer_than_the_erasure(
     folder: Folder, tmp_path: Path
 ) -> None:

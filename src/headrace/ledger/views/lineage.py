@@ -86,11 +86,11 @@ class Lineage:
                 down += other.tried(other.walk(first, other.below))
         return self._counted([whole(steps)], self._above(made, [task]), once(down))
 
-    def of_artifact(self, digest: str, inside: Iterable[str] = (), runs: Iterable[int] = ()) -> Trail:
+    def of_artifact(self, digest: str, inside: Iterable[str] = (), runs: Iterable[int] | None = None) -> Trail:
         """Return the trail of an artifact, given its digest or the beginning of the digest. If it is a part that is too
         small for the store, it is found only if `inside` has the digest of the whole output. `runs` are the numbers of
-        runs that are known to hold it. Only these are searched for a small artifact that a run made under an earlier
-        code.
+        all runs that hold it, or None if they aren't known. Then, if no index has the artifact, the events of all
+        resumed runs are searched: a run may have made it under an earlier code.
 
         Raises:
             NotFoundError: no task produced the artifact.
@@ -113,13 +113,13 @@ class Lineage:
         return once(run.step(name) for run, names in self._giving(digest)[-1].items() for name in names)
 
     def _giving(
-        self, digest: str, inside: Iterable[str] = (), runs: Iterable[int] = ()
+        self, digest: str, inside: Iterable[str] = (), runs: Iterable[int] | None = None
     ) -> tuple[_ByRun, frozenset[str], _ByRun]:
         """Look for the artifact `digest`. Return (1) by run, the names of the tasks whose output is this artifact or
         contains it; (2) the digests of the blobs in which the store keeps it; (3) by run, the names of those tasks that
         made the artifact themselves."""
-        found = {run: run.giving(digest) for run in self._holding((digest, *inside), runs)}
-        if not any(found.values()):  # perhaps an artifact without a blob, made under an earlier code
+        found = {run: run.giving(digest) for run in self._holding((digest, *inside), runs or ())}
+        if runs is None and not any(found.values()):  # perhaps one without a blob, made under an earlier code
             numbers = islice(self._views.runs_telling_of(digest), self._newest)
             found = {run: run.giving(digest) for run in self._holding((), numbers)}
         stored = frozenset(each for run, names in found.items() for each in run.stored(names, digest))

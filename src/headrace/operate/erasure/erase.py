@@ -14,15 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import get_args
 
 import pyarrow as pa
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
-from headrace.errors import HeadraceError, LogError, NotFoundError, UsageError
+from headrace.errors import HeadraceError, LogError, UsageError
 from headrace.inspect.endpoints.marks import marks_in, others
 from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
@@ -35,10 +33,9 @@ from headrace.ledger.database.leases import Lease
 from headrace.ledger.erasures import NOTHING, PART, Outcome, Rewritten, Told
 from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
-from headrace.ledger.views.lineage import Lineage
 from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
-from headrace.operate.erasure import outputs, search
+from headrace.operate.erasure import search
 from headrace.operate.erasure.bundles import files_with
 from headrace.operate.erasure.drafts import discard_drafts
 from headrace.project.project import Project
@@ -47,7 +44,6 @@ from headrace.report.measures import count_text
 from headrace.serve.predictions.redaction import Hasher
 from headrace.spec.artifact import ERASED, decode_ref
 from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of, number_text
-from headrace.spec.intent import RegistryKind
 
 SERVER_S = 75.0
 """How many seconds to wait until a server of this host has sealed what it logged before the erasure. A server closes a
@@ -376,36 +372,12 @@ class _Erasing:
         return [run for run in db.leases.all() if run != COLLECTOR]
 
     def _below(self, found: Sequence[search.Found]) -> tuple[list[str], list[str]]:
-        """Return two lists of texts. The first is about the tables that consist of old parts of the log, which are
-        erased with these parts. The second is about all other outputs that were made from erased tables, directly or
-        through others: first versions, then preparations, also those that a task gave together with an erased table."""
-        whole, below = dict[str, None](), dict[str, None]()
-        gone = self._old | {digest for each in found for digest in (each.digest, *each.joined)}
-        inside = {each.digest: each.inside for each in found}
-        runs = {digest: each.runs for each in found for digest in (*each.joined, each.digest)}
+        """Return what was made from the tables in `found` and from old parts of the log, as texts: the fields `whole`
+        and `below` of `search.Made`."""
         with read(self._project) as views:
-            lineage = Lineage(views, newest=None)
-            versions = {
-                each.out.digest: f"{kind} `{each.name}:{each.version}`"
-                for kind in get_args(RegistryKind)
-                for each in views.versions(kind)
-            }
-            trails = []
-            for digest in sorted(gone):
-                try:
-                    trails.append((digest, lineage.of_artifact(digest, inside.get(digest, ()), runs.get(digest, ()))))
-                except NotFoundError:
-                    continue  # no task gave it
-            for digest, trail in trails:
-                if digest in self._old:
-                    gone |= {output.digest for step in trail.made for output in step.outputs}
-                    whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
-            for _, trail in trails:
-                for step in trail.made:
-                    below.update(dict.fromkeys(outputs.preparations(step)))
-                for step in trail.down:
-                    below.update(dict.fromkeys(outputs.made_of(step, versions, gone | self._past)))
-        return list(islice(whole, _SHOWN)), sorted(below, key=outputs.rank)[:_SHOWN]
+            made = search.made_from(views, found, self._old, self._past)
+        self._unread += [each for each in made.unread if each not in self._unread]
+        return made.whole[:_SHOWN], made.below[:_SHOWN]
 
     # -- bytes ----------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,12 @@
 """Finds the tables of a project that hold a person, in the outputs and arguments of tasks and in versions of
-datasets."""
+datasets, and what was made from them."""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pyarrow as pa
 from msgspec import Struct
@@ -16,7 +16,7 @@ from headrace.codec.codecs import Codecs
 from headrace.errors import BlobMissing, HeadraceError, NotFoundError, UsageError, near
 from headrace.inspect.endpoints.marks import marks_in
 from headrace.inspect.endpoints.person import may_name, rows_about
-from headrace.inspect.views import read
+from headrace.inspect.views import Views, read
 from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
@@ -24,11 +24,14 @@ from headrace.ledger.inventory import Generation
 from headrace.ledger.records import RunRecord
 from headrace.ledger.standing.declaration import Standing
 from headrace.ledger.standing.tables import BY_TABLE, STANDING
+from headrace.ledger.views.lineage import Lineage
+from headrace.operate.erasure import outputs
 from headrace.project.project import Project
 from headrace.run.events import Succeeded, decode_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.endpoint import Erasure, decode_route
+from headrace.spec.intent import RegistryKind
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Store
 
@@ -196,6 +199,53 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
         if table.table not in LOGS:
             for row in table.rows(db):
                 yield from ((ref, table.called(row), None) for out in table.encoded(row) for ref in _read(out))
+
+
+class Made(NamedTuple):
+    """Texts about what was made from erased tables.
+
+    `whole` is about the tables that consist of old parts of the log, which are erased with these parts. `below` is
+    about all other outputs, also those that were made through others: first versions, then preparations, also those
+    that a task gave together with an erased table. `unread` is about the erased tables for which this isn't known.
+    """
+
+    whole: list[str]
+    below: list[str]
+    unread: list[str]
+
+
+def made_from(views: Views, found: Sequence[Found], old: Set[str], past: Set[str]) -> Made:
+    """Return what was made from the tables in `found`, and from `old`: the digests of parts of the log, and of tables
+    that consist of them. `past` are the digests of what was erased before."""
+    whole, below, unread = dict[str, None](), dict[str, None](), list[str]()
+    gone = old | {digest for each in found for digest in (each.digest, *each.joined)}
+    inside = {each.digest: each.inside for each in found}
+    runs = {digest: each.runs for each in found for digest in (*each.joined, each.digest)}
+    lineage = Lineage(views, newest=None)
+    versions = {
+        each.out.digest: f"{kind} `{each.name}:{each.version}`"
+        for kind in get_args(RegistryKind)
+        for each in views.versions(kind)
+    }
+    trails = []
+    for digest in sorted(gone):
+        try:
+            trails.append((digest, lineage.of_artifact(digest, inside.get(digest, ()), runs.get(digest, ()))))
+        except NotFoundError:
+            continue  # no task gave it
+        except UNREADABLE:  # the table must be erased all the same
+            table = f"what was made from the table `{digest[:12]}`"
+            unread.append(f"{table}: an event of a run can't be read (`headrace fsck` names it)")
+    for digest, trail in trails:
+        if digest in old:
+            gone |= {output.digest for step in trail.made for output in step.outputs}
+            whole.update((f"the output of task `{step.task}` of run `{step.run}`", None) for step in trail.made)
+    for _, trail in trails:
+        for step in trail.made:
+            below.update(dict.fromkeys(outputs.preparations(step)))
+        for step in trail.down:
+            below.update(dict.fromkeys(outputs.made_of(step, versions, gone | past)))
+    return Made(list(whole), sorted(below, key=outputs.rank), unread)
 
 
 class Searched(NamedTuple):

@@ -200,6 +200,35 @@ def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) 
     assert project("alias", "model:known", "production").code == 4, "the run that it is from is kept"
 
 
+def test_an_artifact_is_judged_by_the_reports_of_the_code_that_made_it(project: Shell) -> None:
+    more = """
+    @hr.stage(kind="train")
+    def learn() -> dict:
+        return {"weight": 1, "padding": "-" * 10_000}
+
+
+    @hr.stage(kind="evaluate")
+    def judge(model: dict) -> Report:
+        fair = Verdict(rule="fair", holds=model["weight"] > 1, why="it is")
+        return Report(title="Judged", passed=fair.holds, verdicts=(fair,))
+
+
+    @hr.pipeline
+    def judged() -> None:
+        judge(learn())
+    """
+    code, digests = PIPELINES + textwrap.dedent(more), []
+    for weight, words in enumerate((["run", "judged"], *[["resume", "latest", "--new-code"]] * 2), 1):
+        project.write("pipelines.py", code.replace('"weight": 1', f'"weight": {weight}'))
+        assert project(*words).code == 0
+        tasks = project("show", "latest", "--json").json["tasks"]
+        digests += [task["outputs"][0]["digest"] for task in tasks if task["name"] == "learn"]
+    refused = project("register", digests[0], "--model", "m", "--alias", "production")
+    assert (refused.code, "didn't pass: fair" in refused.err) == (4, True)
+    for digest in digests[1:]:
+        assert project("register", digest, "--model", "m", "--alias", "production").code == 0
+
+
 def test_an_alias_is_not_pointed_where_the_report_can_not_be_read(project: Shell) -> None:
     project.write("pipelines.py", PIPELINES.replace('title="Depth"', 'title="Depth " * 20_000'))
     assert project("run", "flow", "--depth", "2").code == 0

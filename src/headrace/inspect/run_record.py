@@ -12,9 +12,10 @@ from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
 from headrace.run.events import Approved, Rejected, Renewed
 from headrace.run.machine.machine import Machine
+from headrace.run.machine.task import Task
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
-from headrace.spec.artifact import Ref, decode_ref
+from headrace.spec.artifact import Ref, decode_ref, within
 from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
@@ -101,18 +102,26 @@ def material(views: Views, run: str | None) -> Material:
     return Material(view=view, rows={row.name: row for row in views.rows(view.run)}, story=views.story(view.run))
 
 
-def material_before(views: Views, run: Material, task: str) -> Material | None:
+def material_before(views: Views, run: Material, task: str, digest: str | None = None) -> Material | None:
     """Return a run's record as it was just before the run got new code, or None if the task had not succeeded by then.
-    If the run got new code several times after the task had succeeded, the last time counts."""
+    If the run got new code several times after the task had succeeded, the last time counts. If `digest` is given, only
+    times count at which the task's output was or contained this artifact."""
     if not run.story.renewed:
         return None
     machine, rows, end = Machine(), None, 0
     for place, event in enumerate(views.events(run.view.run)):
-        if isinstance(event, Renewed) and task in machine.tasks and machine.tasks[task].good:
+        if isinstance(event, Renewed) and _has_given(machine.tasks.get(task), digest):
             rows, end = {each.name: each.row() for each in machine.tasks.values()}, place
         machine.step(event)
     story = Story.of(islice(views.events(run.view.run), end))
     return None if rows is None else Material(view=run.view, rows=rows, story=story)
+
+
+def _has_given(task: Task | None, digest: str | None) -> bool:
+    """Return whether a task has an output and, if `digest` is given, whether this is or contains this artifact."""
+    if task is None or task.out is None or not task.good:
+        return False
+    return digest is None or any(each.digest == digest for each in within(task.out))
 
 
 class NextState(Struct, frozen=True, kw_only=True):

@@ -155,10 +155,10 @@ def judging_task(run: Material, task: str) -> list[Ref]:
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
-def _record(views: Views, step: Step) -> Material:
-    """Return the record of a step's run under the code that made the step's output."""
+def _record(views: Views, step: Step, digest: str) -> Material:
+    """Return the record of a step's run under the code that made the artifact `digest`."""
     run = material(views, step.run)
-    return (material_before(views, run, step.task) or run) if step.earlier else run
+    return (material_before(views, run, step.task, digest) or run) if step.earlier else run
 
 
 def judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
@@ -170,5 +170,5 @@ def judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
     if kind == "model":
         with suppress(NotFoundError):
             made = Lineage(views).makers(ref.digest)
-            return [each for step in made for each in judging_task(_record(views, step), step.task)]
+            return [each for step in made for each in judging_task(_record(views, step, ref.digest), step.task)]
     return []

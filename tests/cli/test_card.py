@@ -256,7 +256,7 @@ def flow() -> None:
     assert "no differences" in project("replay", done["run"]).out
 
 
-def test_a_version_that_a_run_made_before_it_got_new_code_has_no_card_and_says_why(project: Shell) -> None:
+def test_a_version_that_no_task_of_its_run_made_has_no_card_and_says_why(project: Shell) -> None:
     code = """
         import headrace as hr
         from headrace.stages import registry
@@ -268,6 +268,10 @@ def test_a_version_that_a_run_made_before_it_got_new_code_has_no_card_and_says_w
         @hr.pipeline
         def flow() -> None:
             registry.model("m", fit())
+
+        @hr.pipeline
+        def rename() -> None:
+            registry.model("copy", registry.find("model", "m"))
     """
     project.write("pipelines.py", code)
     run = _run(project, "flow")
@@ -275,10 +279,13 @@ def test_a_version_that_a_run_made_before_it_got_new_code_has_no_card_and_says_w
     assert project("resume", run, "--new-code").code == 0
     refused = project("card", "model:m:1")
     assert (refused.code, refused.out) == (2, "")
-    assert f"run `{run}` made `model:m:1` under an earlier code, which no card is made of" in refused.err
+    told = "`{}` is registered from run `{}`, and no task of that run made it{}: it has no card"
+    assert told.format("model:m:1", run, " under its present code") in refused.err
     trail = project("lineage", "model:m:1", "--json").json
     assert [(step["task"], step["earlier"]) for step in trail["made"]] == [("fit", True)]
     assert project("card", "model:m:2").code == 0
+    given = _run(project, "rename")
+    assert told.format("model:copy:1", given, "") in project("card", "model:copy").err
 
 
 def test_there_is_no_card_of_a_table(once: Shell) -> None:

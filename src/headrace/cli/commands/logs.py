@@ -37,6 +37,7 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
     """
     found = project.load(overlay=config)
     with read(found) as views:
+        run_id = views.find(run_id).run  # when this run has ended, `latest` may be another one
         if task is not None:
             run_id, task = _maker(views, run_id, task)
         printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)

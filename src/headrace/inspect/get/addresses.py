@@ -82,16 +82,18 @@ def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
 
 
 def no_maker(views: Views, version: VersionView) -> NotFoundError:
-    """Return the error to raise for a version of which `maker` finds no task: its run is forgotten, or has got new code
-    since."""
+    """Return the error to raise for a version of which `maker` finds no task. Its run is forgotten, or was only given
+    the artifact, or made it before the run got new code."""
     word = f"{version.kind}:{version.name}:{version.version}"
+    run = version.run or (version.origin or "").partition(" ")[0]
     try:
-        run = views.find(version.run).run if version.run else None
+        story = views.story(run) if run else None
     except NotFoundError:
-        run = None
-    if run is not None:
+        story = None
+    if story is not None:
+        present = " under its present code" * story.renewed
         return NotFoundError(
-            f"run `{run}` made `{word}` under an earlier code, which no card is made of",
+            f"`{word}` is registered from run `{run}`, and no task of that run made it{present}: it has no card",
             hint=f"`headrace lineage {word}` shows the tasks that made it",
         )
     return NotFoundError(

@@ -8,7 +8,7 @@ from headrace.run.driver.driver import Driver
 from headrace.run.driver.sites import Ground
 from headrace.run.events import Opened, Succeeded, Taken, encode_event
 from headrace.run.machine.machine import Machine
-from headrace.run.ports import Beat, Died, Heard, Job, Notice
+from headrace.run.ports import STOPPED, Beat, Died, Heard, Job, Notice
 from headrace.run.wire import Down, Question, Report, Trace
 from headrace.spec.graph import Const
 from headrace.spec.stage import Resources
@@ -74,6 +74,27 @@ def test_an_attempt_that_ended_just_before_its_worker_was_is_not_blamed_nor_is_t
     say(done("short[1]", 2), Died(1, "cancelled", "it was killed"))
     assert machine.tasks["short[1]"].phase == "succeeded"
     assert machine.tasks["short[2]"].failures == {"lost": 1}
+
+
+def test_a_cancelled_attempt_says_how_its_worker_ended_unless_it_ended_in_time() -> None:
+    for ended, reason in (
+        (STOPPED, "the run was cancelled"),
+        ("it was killed", "the run was cancelled; it was killed"),
+    ):
+        clock, backend, ledger = FakeClock(), Recited(), MemoryLedger(POOL)
+        sketch, machine, run = Sketch(), Machine(), ledger.open("run-1")
+        sketch.declare("long")
+        sketch.node("long", x=Const(number(0)))
+        grounds = [Ground(backend=backend, store=MemoryBlobs())]
+        driver = Driver(machine=machine, ledger=run, grounds=grounds, clock=clock)
+        driver.open([Opened("run", (), BUNDLE, clock.now()), Taken(1, "me", clock.now()), *sketch.events()])
+        driver.tick(0.0)
+        driver.interrupt()
+        driver.tick(0.0)
+        assert backend.closed == [1]
+        backend.says.append([Died(1, "cancelled", ended)])
+        driver.tick(0.0)
+        assert machine.tasks["long"].reason == reason
 
 
 def test_a_tracer_that_is_begun_anew_is_not_told_what_the_one_before_had_asked() -> None:

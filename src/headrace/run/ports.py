@@ -289,6 +289,10 @@ class Heard(Struct, frozen=True):
     message: Up
 
 
+STOPPED = "it was stopped"
+"""The reason (`Died.why`) of a worker that the backend told to end, and that has ended in time."""
+
+
 class Died(Struct, frozen=True):
     """A worker's process has ended. Everything that it sent has been received before this event. `kind` is one of
     `FailureKind`."""

@@ -19,11 +19,11 @@ from headrace.backends.local.parent import QUIET_S, SILENT_S, START_S, Parent, p
 from headrace.backends.local.takeover import listen, take_over
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen
-from headrace.backends.processes.exit_cause import STOPPED, death, overdue, with_words
+from headrace.backends.processes.exit_cause import death, overdue, with_words
 from headrace.backends.processes.orphans import end_leftovers, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
 from headrace.errors import BackendError
-from headrace.run.ports import Alive, Beat, Delayed, Died, Heard, Job, Notice, Spool
+from headrace.run.ports import STOPPED, Alive, Beat, Delayed, Died, Heard, Job, Notice, Spool
 from headrace.run.spilled import spilled
 from headrace.run.wire import (
     Down,

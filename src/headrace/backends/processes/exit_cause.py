@@ -7,8 +7,6 @@ import signal
 from headrace.run.ports import Died
 from headrace.run.wire import Ended
 
-STOPPED = "it was stopped"
-"""Why a worker ended that the backend has told to end."""
 _SIGNALS = {
     signal.SIGKILL: "it was killed (signal 9); the kernel does so when memory runs out",
     signal.SIGSEGV: "it crashed: a segmentation fault (signal 11)",

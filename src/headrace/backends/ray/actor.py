@@ -34,14 +34,14 @@ from msgspec.structs import replace
 
 from headrace.backends.processes.channel import Channel
 from headrace.backends.processes.environment_variables import own, seen, withheld
-from headrace.backends.processes.exit_cause import STOPPED, death, overdue, with_words
+from headrace.backends.processes.exit_cause import death, overdue, with_words
 from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.orphans import MARKED, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned, spawn
 from headrace.backends.ray.backlog import Backlog
 from headrace.backends.ray.messages import Charge, Taken, decode_charge, encode
 from headrace.run.events import Failed, Moved, Succeeded, decode_event
-from headrace.run.ports import Died
+from headrace.run.ports import STOPPED, Died
 from headrace.run.wire import (
     Ack,
     Do,

@@ -22,7 +22,7 @@ from headrace.backends.simulated.behaviour import (
     Wait,
 )
 from headrace.run.events import Asked, Checkpointed, Event, Failed, Moved, Succeeded, encode_event
-from headrace.run.ports import Died, Heard, Job
+from headrace.run.ports import STOPPED, Died, Heard, Job
 from headrace.run.wire import Ack, Answer, Do, Down, Drop, Move, Quit, Report, Tell, Trace, Up, Whisper, Word
 from headrace.spec.artifact import Ref
 from headrace.spec.failure import Failure
@@ -172,7 +172,7 @@ class Worker:
                 case Quit():
                     self.die(Died(self.number, "cancelled", "it left as it was told to"))
         if self.alive and self.stopping and self._play is None:
-            self.die(Died(self.number, "cancelled", "it was stopped"))
+            self.die(Died(self.number, "cancelled", STOPPED))
 
     def _begin(self, order: Do | Move | None, play: Behaviour) -> None:
         self._play, self.order, self._kept = play, order, count(1)

@@ -11,7 +11,7 @@ from headrace.run.driver.steps import Steps
 from headrace.run.events import Failed, Recalled
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
-from headrace.run.ports import TRACER, Beat, Clock, Delayed, Died
+from headrace.run.ports import STOPPED, TRACER, Beat, Clock, Delayed, Died
 from headrace.run.wire import Drop
 from headrace.spec.failure import Failure, FailureKind
 from headrace.spec.stage import Resources, Stage
@@ -63,7 +63,8 @@ class Supervision:
             workers, started = self._machine.tasks[task].workers, self._machine.tasks[task].started
             self._courier.end_gang(workers, notice.worker, task, attempt)
             if verdict is not None and verdict.of == (task, attempt):
-                why = verdict.why if verdict.now else f"{verdict.why}; {notice.why}"
+                is_clear = verdict.now or notice.why == STOPPED
+                why = verdict.why if is_clear else f"{verdict.why}; {notice.why}"
                 failure = Failure(verdict.kind, why, hint=self._hint(verdict.kind, task))
             elif verdict is None and place == 0:
                 failure = Failure(notice.kind, notice.why, hint=notice.hint or self._hint(notice.kind, task))

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from msgspec.structs import replace
@@ -63,8 +63,8 @@ class Recorded(asyncio.Transport):
         super().__init__()
         self.told: list[bytes] = []
 
-    def write(self, data: bytes) -> None:  # type: ignore[override]  # only bytes are written here
-        self.told.append(data)
+    def writelines(self, data: Iterable[bytes]) -> None:  # type: ignore[override]  # only bytes are written here
+        self.told.append(b"".join(data))
 
     def close(self) -> None:
         self.told.append(b"closed")
@@ -83,6 +83,21 @@ def test_the_head_of_an_answer_is_written_together_with_the_body_that_follows_at
         return transport.told
 
     assert asyncio.run(written()) == [b"head body", b"late ", b"last", b"closed"]
+
+
+def test_a_server_gives_both_to_the_system_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bytes] = []
+
+    class Told(Together):
+        def _flush(self, body: bytes = b"") -> None:
+            told.append(self._head + body)
+            super()._flush(body)
+
+    monkeypatch.setattr("headrace.serve.connection.Together", Told)
+    assert site.post().json == DOUBLED
+    [whole] = told
+    assert whole.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert whole.endswith(b"}")
 
 
 def numbered(number: int) -> bytes:

@@ -287,8 +287,7 @@ class Together:
         if self._alone is None:
             self._head, self._alone = data, self._loop.call_soon(self._flush)
         else:
-            self._head += data
-            self._flush()
+            self._flush(data)
 
     def close(self) -> None:
         """Close the connection once all is written."""
@@ -299,11 +298,11 @@ class Together:
         """Return whether the connection is closed, or will be."""
         return self._transport.is_closing()
 
-    def _flush(self) -> None:
+    def _flush(self, body: bytes = b"") -> None:
         if self._alone is not None:
             self._alone.cancel()
-            data, self._head, self._alone = self._head, b"", None
-            self._transport.write(data)
+            head, self._head, self._alone = self._head, b"", None
+            self._transport.writelines((head, body))
 
 
 class _Deadline:

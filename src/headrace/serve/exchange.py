@@ -38,7 +38,7 @@ class Exchange:
         self._limits = limits
         self._began = time.perf_counter()
         self._ends = asyncio.get_running_loop().time() + limits.request_s
-        self._has_body = False
+        self._has_body = self.method != "POST"  # no other request has a body that is read
 
     @property
     def seconds(self) -> float:

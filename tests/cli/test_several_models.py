@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -85,6 +87,51 @@ def test_one_model_judged_twice_is_told_apart_by_what_differs_and_one_judged_onc
     alone = project("run", "alone").err
     assert "`judge`: the model is small" in alone
     assert "of" not in project("show", "latest", "--json").json["warnings"][0]
+
+
+COMPARED = """
+from typing import NamedTuple
+
+import headrace as hr
+from headrace.spec.report import Report, Verdict
+
+
+class Fitted(NamedTuple):
+    model: list[float]
+
+
+@hr.stage(kind="train")
+def fit(depth: int) -> Fitted:
+    return Fitted([0.1 * depth])
+
+
+@hr.stage(kind="evaluate")
+def judge(model: list[float], baseline: list[float], least: float) -> Report:
+    good = model[0] >= least
+    return Report(title="Judged", passed=good, verdicts=(Verdict(rule="good", holds=good, why=f"{model[0]:g}"),))
+
+
+@hr.pipeline
+def flow(least: float = 0.4) -> None:
+    judge(fit(5).model, fit(1).model, least)
+"""
+
+
+def test_a_report_says_nothing_of_a_model_with_which_the_judged_one_is_only_compared(project: Shell) -> None:
+    project.write("pipelines.py", COMPARED)
+    assert project("run", "flow").code == 0
+    assert project("register", "latest", "--model", "judged", "--alias", "production").code == 0
+    assert project("get", "model:judged", "--to", "judged.json").code == 0
+    assert json.loads((project.folder / "judged.json").read_text()) == [0.5], "the last model that isn't a baseline"
+    assert "passed" in project("card", "model:judged").out
+    assert project("register", "latest", "fit[1].model", "--model", "old").code == 0
+    for of in (["model:old"], ["latest", "fit[1].model"]):
+        card = project("card", *of).out
+        assert ("passed" in card, "No report judges this model" in card) == (False, True)
+
+    project("run", "flow", "--least", "0.9")
+    assert project("register", "latest", "--model", "judged", "--alias", "production").code == 4
+    assert project("register", "latest", "fit[1].model", "--model", "old", "--alias", "production").code == 0
 
 
 def test_lineage_shows_small_values_as_they_are(project: Shell) -> None:

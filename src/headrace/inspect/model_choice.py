@@ -35,7 +35,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 
 def choose(run: Material, words: str | None) -> Chosen:
-    """Return the model of a run: the named task's output or part of it, or else the last model that a task made.
+    """Return the model of a run: the named task's output or part of it, or else the last model that a task made and
+    that isn't only one with which another model was compared.
 
     Raises:
         NotFoundError: there is no such task or part, or no task made a model.
@@ -48,7 +49,8 @@ def choose(run: Material, words: str | None) -> Chosen:
     forms = {(model.codec, model.type) for name, (_, model) in models.items() if run.rows[name].kind == "train"}
     if forms:  # other stages may give values with the same codecs: only those of the same type as a trained one count
         models = {name: each for name, each in models.items() if (each[1].codec, each[1].type) in forms}
-    for name in reversed(models):
+    of_use = [name for name in models if not run.is_only_compared(name)]
+    for name in reversed(of_use or models):
         later = run.walk([name], run.needing)
         if not any(each in models for each in later):  # among several candidates, this is the chosen one
             path, ref = models[name]

@@ -20,6 +20,9 @@ from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
 
+COMPARED = frozenset({"baseline", "previous"})
+"""The parameters of evaluations that take a model with which the judged model is only compared."""
+
 
 class Material(Struct, kw_only=True):
     """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
@@ -50,6 +53,27 @@ class Material(Struct, kw_only=True):
                     self.below.setdefault(need, []).append(each)
         parent = self.rows[task].parent
         return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
+
+    def using(self, task: str) -> list[str]:
+        """Return the names of the tasks that take a task's output, as `needing` does, without the evaluations that only
+        compare another model with it: their reports and verdicts aren't about this output."""
+        return [each for each in self.needing(task) if not self._only_compares(each, task)]
+
+    def is_only_compared(self, task: str) -> bool:
+        """Return whether evaluations compare another model with a task's output, and none judges it."""
+
+        def evaluations(step: Callable[[str], list[str]]) -> bool:
+            return any(self.rows[each].kind == "evaluate" for each in self.walk([task], step))
+
+        return evaluations(self.needing) and not evaluations(self.using)
+
+    def _only_compares(self, task: str, need: str) -> bool:
+        node, row = self.node(task), self.rows.get(task)
+        if node is None or row is None or row.kind != "evaluate":
+            return False
+        needs = {need, self.rows[need].parent}
+        params = [param for param, arg in node.args if any(out.task in needs for out in outs(arg))]
+        return COMPARED.issuperset(params)
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
         """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,

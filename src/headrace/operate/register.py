@@ -342,7 +342,7 @@ def _reports_of_model(run: Material, task: str) -> Iterator[Ref]:
     First come the reports of evaluations after the task, the nearest first. Then comes the task's own report, which is
     about its training data. Last come the reports of other tasks after the task, the latest task first.
     """
-    after = run.walk([task], run.needing)
+    after = run.walk([task], run.using)
     judges = [name for name in after if run.rows[name].kind == "evaluate"]
     others = sorted((name for name in after if name not in judges), key=lambda name: -run.rows[name].ordinal)
     for name in (*judges, task, *others):

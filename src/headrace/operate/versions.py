@@ -150,8 +150,9 @@ def judging(views: Views, version: VersionView) -> list[Ref]:
 
 
 def judging_task(run: Material, task: str) -> list[Ref]:
-    """Return the reports of a run's evaluations that depend on a task's output."""
-    judges = [name for name in run.walk([task], run.needing) if run.rows[name].kind == "evaluate"]
+    """Return the reports of a run's evaluations that depend on a task's output, and don't only compare another model
+    with it."""
+    judges = [name for name in run.walk([task], run.using) if run.rows[name].kind == "evaluate"]
     return [each for name in judges for each in report_refs(run.out(name))]
 
 

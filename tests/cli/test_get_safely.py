@@ -55,6 +55,16 @@ def ran(empty: Shell) -> Shell:
     return empty
 
 
+def test_what_is_written_to_an_open_file_such_as_stdout_is_added_to_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    with log.open("ab", buffering=0) as file:
+        file.write(b"before\n")
+        with written(Path(f"/dev/fd/{file.fileno()}"), "report") as (_, aside):
+            aside.write_bytes(b"report\n")
+        file.write(b"after\n")
+    assert log.read_bytes() == b"before\nreport\nafter\n"
+
+
 def test_a_file_is_written_where_the_file_system_has_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

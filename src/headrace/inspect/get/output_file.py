@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +18,7 @@ from headrace.errors import UsageError
 
 PAGES = (".html", ".htm")
 """Suffixes of an HTML page."""
+_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
 
 
 @contextmanager
@@ -33,14 +36,15 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
     _check_path(to)
     is_told = to is not None and not to.is_dir()
     path = to if to is not None and is_told else (to or Path()) / plain_name(name)
-    is_device = is_told and path.exists() and not path.is_file()  # a pipe such as `/dev/stdout` can't be replaced
+    opened = _opened(path) if is_told else None
+    is_device = opened is not None or (is_told and path.exists() and not path.is_file())  # a pipe can't be replaced
     target = path.resolve() if is_told and not is_device else path  # if a link was named, the file that it leads to
     beside = Path(tempfile.gettempdir()) if is_device else target.parent
     aside = beside / f".{target.name[:100]}.{secrets.token_hex(4)}"
     try:
         yield path, aside
         if is_device:
-            _pour(aside, path)
+            _pour(aside, path if opened is None else opened)
         else:
             _settle(aside, target, over=is_told)
     except OSError as error:
@@ -88,10 +92,20 @@ def plain_name(name: str) -> str:
     return last.lstrip(".") or "artifact"
 
 
-def _pour(aside: Path, path: Path) -> None:
-    """Copy the temporary file `aside` to the device `path`, such as a pipe. Libraries can't write to a pipe directly,
-    since they seek in the file that they write."""
-    with aside.open("rb") as file, path.open("wb") as device:
+def _opened(path: Path) -> int | None:
+    """Return the descriptor of the open file that a path such as `/dev/stdout` stands for, or None. Even if this is a
+    file of a user, it must not be replaced: other output was written to it before, and more may follow."""
+    matched = _OPENED.fullmatch(str(path))
+    if matched is None:
+        return None
+    return {"stdout": 1, "stderr": 2}.get(matched[1]) or int(matched[2])
+
+
+def _pour(aside: Path, to: Path | int) -> None:
+    """Copy the temporary file `aside` to a device, such as a pipe, or to an open file. Libraries can't write to a pipe
+    directly, since they seek in the file that they write."""
+    sys.stdout.flush()
+    with aside.open("rb") as file, open(to if isinstance(to, Path) else os.dup(to), "wb") as device:
         shutil.copyfileobj(file, device)
 
 

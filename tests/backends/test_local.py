@@ -23,7 +23,7 @@ from headrace.backends.local import backend
 from headrace.backends.local.backend import LocalBackend
 from headrace.backends.processes import spawn
 from headrace.backends.processes.channel import Channel
-from headrace.backends.processes.namespace import works
+from headrace.backends.processes.namespace import Namespace, works
 from headrace.backends.processes.orphans import MARKED, PARENT, end_orphans, note_mark
 from headrace.backends.processes.spawn import Spawned
 from headrace.errors import BackendError
@@ -209,7 +209,7 @@ def test_a_note_that_another_has_just_made_or_cleared_away_ends_nobody(tmp_path:
 
 def test_the_process_that_was_begun_early_is_not_taken_for_one_that_was_left(stand: LocalStand) -> None:
     ours, theirs = socket.socketpair()
-    pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+    pid = os.posix_spawnp("sleep", ["sleep", "60"], os.environ, setpgroup=0)
     backend = LocalBackend(
         stand.pool, stand.hello, stand.store.spool, spawned=Spawned(pid, ours, os.memfd_create("errors"), "a mark")
     )
@@ -289,6 +289,24 @@ def test_a_worker_that_is_ended_while_it_starts_needs_no_grace_time(tmp_path: Pa
             assert ear.wait_for_death(worker).kind == "cancelled"
     finally:
         backend.close(now=True)
+
+
+@needs_namespaces
+def test_a_zygote_that_is_discarded_while_bubblewrap_starts_leaves_no_process() -> None:
+    """Bubblewrap makes a process within its first milliseconds; killed alone then, it leaves this one waiting forever:
+    250 of 400 times."""
+    marks = []
+    for tenths_of_ms in range(60):
+        spawned = spawn.spawn(dict(os.environ), Namespace().command())
+        time.sleep(tenths_of_ms / 1e4)
+        spawned.discard()
+        marks.append(spawned.mark)
+    every = psutil.process_iter(["environ"])
+    left = [each for each in every if (each.info["environ"] or {}).get(spawn.MARK) in marks]
+    _, alive = psutil.wait_procs(left, timeout=10.0)  # a process that goes on without bubblewrap ends by itself
+    for process in alive:
+        process.kill()
+    assert not alive
 
 
 def test_what_has_arrived_on_a_line_is_read_though_nothing_can_be_sent_any_more() -> None:

@@ -127,7 +127,9 @@ def test_what_an_attempt_does_is_done_once_and_counts_once(project: Project, tmp
 def test_an_attempt_outlives_the_group_of_its_driver_which_a_closed_terminal_or_a_notebooks_end_kills(
     project: Project, tmp_path: Path, number: signal.Signals
 ) -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` would have the driver ignore it, too
     driver = project.start("run", "slow", "--folder", str(tmp_path), start_new_session=True)
+    signal.signal(signal.SIGHUP, former)
     wait_for(lambda: begun(tmp_path) > 0)
     os.killpg(driver.pid, number)
     assert finish(driver).code == -number

@@ -66,7 +66,12 @@ class Spawned:
         self.let_go()
 
     def _kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+        """Kill the zygote. Its whole process group gets the signal: if bubblewrap were killed alone within its first
+        milliseconds, the process that it has just made would wait for it forever."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except PermissionError:  # macOS says so if no process of the group is left but one that nobody has waited for
+            os.kill(self.pid, signal.SIGKILL)
         self._ends_within(LEAVE_S)
 
     def _ends_within(self, within_s: float) -> bool:

@@ -459,6 +459,15 @@ def increment(
     return grown, advanced[0] if advanced else held
 
 
+def version_in(held: Held | None) -> str:
+    """The version of the source that a cursor holds. PostgreSQL's own upkeep may change it between two reads."""
+    assert held is not None
+    assert held.state is not None
+    version = ast.literal_eval(held.state)[2]
+    assert isinstance(version, str)
+    return version
+
+
 def rows(table: Any) -> dict[int, tuple[int, float]]:
     whole = getattr(table, "table", table)
     found = {row["id"]: (row["at"], row["value"]) for row in whole.to_pylist()}
@@ -534,13 +543,10 @@ def test_a_longer_overlap_reads_late_rows_of_the_version_that_is_held(
     source.run("insert into orders values (?, ?, ?)", [(500, 10, 1.0)])
     source.orders(1, start=100)
     _, held = increment(source, held)
-    assert held is not None
-    assert held.state is not None
     assert "give a longer `overlap=`" in capsys.readouterr().err
-    version = ast.literal_eval(held.state)[2]
-    grown, held = increment(source, held, overlap=95, version=version)
+    grown, held = increment(source, held, overlap=95, version=version_in(held))
     assert set(rows(grown.new)) == {500}
-    grown, same = increment(source, held, overlap=95, version=version)
+    grown, same = increment(source, held, overlap=95, version=version_in(held))
     assert (grown.new.num_rows, same) == (0, held)
     assert "not read again" in grown.report.limits[0]
 
@@ -836,9 +842,7 @@ def test_a_source_of_the_version_that_is_held_is_not_read_again(sqlite: Source, 
     sqlite.make_orders(5)
     options: dict[str, Any] = {**MODES[mode], "query": "select * from orders", "probe": "count"}
     _, held = increment(sqlite, None, **options)
-    assert held is not None
-    assert held.state is not None
-    version = ast.literal_eval(held.state)[2]
+    version = version_in(held)
     sqlite.run("update orders set value = 7 where id = 4")  # which a count doesn't show
     grown, same = increment(sqlite, held, **options, version=version)
     assert (rows(grown.table), grown.new.num_rows, grown.gone.num_rows, same) == (rows(held_rows(held)), 0, 0, held)

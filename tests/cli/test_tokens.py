@@ -69,9 +69,9 @@ def test_tokens_of_another_ledger_let_nobody_in_here(shell: Shell) -> None:
     [
         (("make", " "), "a token needs a name"),
         (("make", "x", "--endpoint", "a/b"), "an endpoint can't be called `a/b`"),
-        (("make", "x", "--endpoint", "a b"), "no endpoint can be called `a b`"),
-        (("make", "x", "--endpoint", ""), "no endpoint can be called ``"),
-        (("make", "x", "--endpoint", "a\tb"), "no endpoint can be called"),
+        (("make", "x", "--endpoint", "a b"), "`a b` can't be the name of an endpoint"),
+        (("make", "x", "--endpoint", ""), "`` can't be the name of an endpoint"),
+        (("make", "x", "--endpoint", "a\tb"), "can't be the name of an endpoint"),
         (("make", "x", "--within", "soon"), "`--within` is"),
         (("make", "x", "--scope", "operate"), "--scope"),
         (("make", "x", "--within", "0s"), "the token would expire at once"),

@@ -157,6 +157,9 @@ CASES: dict[str, Wrong] = {
     "a stage twice": wrong("@hr.stage\n@hr.stage\ndef one(): pass", "a stage already", ":2)", hint="once"),
     "a stage with a parameter of ours": wrong("@hr.stage\ndef one(when): pass", "`when`", ":2)", hint="rename"),
     "a generator that says not of what": wrong("@hr.stage\ndef one(): yield 1", "doesn't say what", hint="Iterator"),
+    "an asynchronous pipeline that yields": wrong(
+        "@hr.pipeline\nasync def flow(): yield", "asynchronous or a generator", ":2)", hint="without `yield`"
+    ),
     "an asynchronous pipeline": wrong(
         "@hr.pipeline\nasync def flow(): pass", "asynchronous", ":2)", hint="plain `def`"
     ),

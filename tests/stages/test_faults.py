@@ -109,13 +109,13 @@ FAULTS = {
     "huge": {
         "sklearn": "can't be fitted",
         "lightgbm": "the target `y` has values as large as 1e+308, which LightGBM treats as infinite",
-        "regression": "the target `y` has values as large as -1e+308, whose squares are too large to compute",
+        "regression": "the target `y` has the value -1e+308, whose square is too large to compute",
         "torch": "`y` has values beyond 3.4e38",
     },
     "endless": {
         "sklearn": "1 of 60 targets in `y` are infinite",
         "lightgbm": "1 of 60 targets in `y` are infinite",
-        "regression": "the target `y` has values as large as inf, whose squares are too large to compute",
+        "regression": "the target `y` has the value inf, whose square is too large to compute",
         "torch": "`y` is missing or not finite in 1 of 60 rows",
         "classification": "one score per row is given, but there are 3 classes",
     },

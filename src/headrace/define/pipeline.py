@@ -182,10 +182,11 @@ def _declare(
 ) -> PipelineFunction[Any]:
     if not inspect.isfunction(function):
         raise DefinitionError(f"`{function!r}` is not a function", hint="`@pipeline` goes above a `def`")
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+    kinds = inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction
+    if any(is_one(function) for is_one in kinds):
         raise DefinitionError(
             f"pipeline `{function.__name__}` is asynchronous or a generator",
-            hint="its stages may be; the pipeline must be a plain `def`",
+            hint="make the pipeline a plain `def` without `yield`; its stages may be asynchronous, or generators",
         )
     return PipelineFunction(function, name or function.__name__, triggers)
 

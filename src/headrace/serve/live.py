@@ -222,7 +222,7 @@ class _Live:
 
     def _tell_redaction(self, route: Route) -> None:
         """Report which columns can't be dropped or hashed since no version takes them. Their names may be misspelt.
-        Report also if the columns that tell whom and when an answer is about aren't logged as they are needed. A server
+        Report also if the endpoint's columns `key` and `time` aren't logged as they are needed. A server
         refuses this when it starts, but the route may have changed since."""
         redaction, name = self.endpoint.redaction, self.endpoint.name
         if redaction.is_empty or any(version not in self.running for version in route.versions):

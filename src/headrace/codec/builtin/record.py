@@ -62,7 +62,8 @@ class RecordCodec:
 
 
 class ItemsCodec:
-    """A dictionary whose keys aren't all text: the list of its keys and the list of its values."""
+    """A dictionary whose keys aren't all text. It is saved as two parts: the list of its keys, and the list of its
+    values."""
 
     name = "items"
     safe = True

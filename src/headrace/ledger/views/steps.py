@@ -92,7 +92,8 @@ def _text(ref: Ref) -> str:
 
 
 def value_text(ref: Ref) -> str | None:
-    """Return the readable text of a value that is stored in the task's row in the ledger, or None."""
+    """Return a value as readable text of at most `TEXT_LIMIT` characters; a longer text is cut. Return None if the
+    value isn't stored in the task's row in the ledger as JSON or text, or as parts that are."""
     text = _plain(ref)
     return text if text is None or len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - 1] + "…"
 

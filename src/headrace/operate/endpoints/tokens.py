@@ -63,7 +63,10 @@ def make_token(
         )
     for endpoint in endpoints:
         if not is_name(endpoint):  # an empty name would let the token ask every endpoint
-            raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give `--endpoint` once for each name")
+            raise UsageError(
+                f"`{endpoint:.80}` can't be the name of an endpoint",
+                hint="a name has letters, digits and `_ . -`; give `--endpoint` once for each name",
+            )
         sole(endpoint, 1)
     identity = base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()
     secret = secrets.token_urlsafe(_SECRET_BYTES)

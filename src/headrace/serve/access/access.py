@@ -150,9 +150,10 @@ class Access(NamedTuple):
         for name, _ in headers:
             if name == b"forwarded" or name.startswith(b"x-forwarded-"):
                 raise AccessRefused(
-                    f"this server answers only clients on its own host; `{name.decode('latin-1'):.80}` says that a"
-                    " proxy forwards the request",
-                    hint="ask the server without the proxy, or serve with `--tokens`",
+                    "this server answers only clients on its own host, and this request has the header"
+                    f" `{name.decode('latin-1'):.80}`, which says that it came through a proxy",
+                    hint="send the request directly to the server; or start the server with `headrace serve --tokens`:"
+                    " then requests may come through a proxy, and each client needs a token",
                 )
 
 

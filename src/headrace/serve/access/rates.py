@@ -43,9 +43,12 @@ class Rate(Noun, frozen=True):
         return max(1.0, self.per_s)
 
     def taken(self, full: float, now: float) -> tuple[float, float]:
-        """Take a request out of a bucket at the time `now`. Return the time when the bucket is full again, and for how
-        many seconds the client must wait (0: the request may be made now). `full` is the time when the bucket would be
-        full without this request. All times are in seconds, by the same clock.
+        """Take one request out of a client's bucket at the time `now`, if the bucket has one. `full` is the time when
+        the bucket would be full without this request.
+
+        Return two numbers: the time when the bucket will be full, and how many seconds the client must wait before it
+        may make the request. If it must wait, nothing is taken out, and the first number is `full`. If it may make the
+        request now, the second number is 0. All times are in seconds, by the same clock.
 
         >>> rate = Rate(per_s=2)
         >>> full, wait = rate.taken(0.0, 10.0)

@@ -163,8 +163,9 @@ def _bounded(values: Any, what: str) -> Any:
     if not (large <= numeric.LARGEST).all():
         worst = values[int(np.argmax(large))]
         raise UsageError(
-            f"{what} has values as large as {worst:.3g}, whose squares are too large to compute",
-            hint=f"check whether they are right, and scale them to below {numeric.LARGEST:g}",
+            f"{what} has the value {worst:.3g}, whose square is too large to compute",
+            hint=f"check whether it is right, and scale the values to between -{numeric.LARGEST:g} and"
+            f" {numeric.LARGEST:g}",
         )
     return values
 

@@ -58,7 +58,8 @@ def predictions(endpoint: str, *, cursor: str | None = None) -> pa.Table:
             isn't the number of a part.
     """
     if not is_name(endpoint):
-        raise UsageError(f"no endpoint can be called `{endpoint:.80}`", hint="give the name of an endpoint")
+        hint = "give the name of an endpoint: letters, digits and `_ . -`"
+        raise UsageError(f"`{endpoint:.80}` can't be the name of an endpoint", hint=hint)
     refuse_in_stage(f"`ingest.predictions({endpoint!r})`")
     active = resolver.get()
     if active is None:

@@ -117,8 +117,9 @@ class Keeper:
             self._check()
 
     def add(self, piece: Any, ends: bool) -> None:
-        """Store a piece, after waiting for room if needed. `ends` says whether it is the last one of its part. If
-        storing an earlier piece failed, raise that error."""
+        """Pass a piece to the thread that stores it. If `PIECES_AHEAD` pieces wait for this thread already, wait until
+        it takes one. `ends` says whether the piece is the last one of its part. If storing an earlier piece has failed,
+        raise that error."""
         self._check()
         self._line.put((piece, ends))
 

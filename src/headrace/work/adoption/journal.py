@@ -26,8 +26,8 @@ _VERSION = struct.Struct("<q")  # the file begins with a number, which is odd wh
 
 
 class Began(Struct, frozen=True, array_like=True, tag="began"):
-    """The worker has begun an attempt of a task, after it had finished `done` other attempts. Reports up to the number
-    `acknowledged` are stored. If `task` is empty, the worker runs no attempt."""
+    """The worker begins an attempt of a task. Before this attempt, it has finished `done` other attempts. Its reports
+    with numbers up to `acknowledged` are stored. If `task` is empty, the worker runs no attempt."""
 
     task: str
     attempt: int

@@ -6,13 +6,14 @@ import errno
 import os
 import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from headrace.cli.terminal.terminal import Harmless
 from headrace.inspect.get.output_file import written
-from tests.cli.conftest import Shell
+from tests.cli.conftest import COMMAND, Shell
 
 PIPELINES = r"""
 from pathlib import Path
@@ -51,7 +52,7 @@ def flow(n: int = 1) -> None:
 def ran(empty: Shell) -> Shell:
     empty.write("headrace.toml", "")
     empty.write("pipelines.py", PIPELINES)
-    assert empty("run", "flow").code == 0
+    assert empty("run", "flow", "--n", "7").code == 0
     return empty
 
 
@@ -63,6 +64,35 @@ def test_what_is_written_to_an_open_file_such_as_stdout_is_added_to_it(tmp_path:
             aside.write_bytes(b"report\n")
         file.write(b"after\n")
     assert log.read_bytes() == b"before\nreport\nafter\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        (("get", "latest", "number"), b"7"),
+        (("show", "latest"), b"</html>\n"),
+        (("card", "latest"), b"\n"),
+    ],
+)
+def test_stdout_that_is_named_as_the_file_has_the_file_and_nothing_else(
+    ran: Shell, words: tuple[str, ...], ends: bytes
+) -> None:
+    told = {}
+    for to in ("/dev/stdout", "/dev/fd/1", "file.html" if words[0] != "get" else "file.json"):
+        with (ran.folder / "out").open("wb") as out:
+            done = subprocess.run([*COMMAND, *words, "--to", to], check=False, cwd=ran.folder, stdout=out, timeout=60)
+        assert done.returncode == 0
+        told[to] = (ran.folder / "out").read_bytes()
+    assert told["/dev/stdout"] == told["/dev/fd/1"]
+    assert told["/dev/stdout"].endswith(ends)
+    assert b"/dev/" not in told["/dev/stdout"][-30:]
+    assert told.popitem()[1].startswith(b"file.")
+
+
+def test_a_descriptor_that_no_file_has_is_one_clear_error(ran: Shell) -> None:
+    done = ran("get", "latest", "number", "--to", "/dev/fd/99999999999")
+    assert done.code == 2
+    assert "can't write `/dev/fd/99999999999`" in done.err
 
 
 def test_a_file_is_written_where_the_file_system_has_no_hard_links(

@@ -111,9 +111,20 @@ def judge(model: list[float], baseline: list[float], least: float) -> Report:
     return Report(title="Judged", passed=good, verdicts=(Verdict(rule="good", holds=good, why=f"{model[0]:g}"),))
 
 
+@hr.stage(kind="evaluate")
+def audit(previous: list[float]) -> Report:
+    good = previous[0] >= 0.4
+    return Report(title="Audited", passed=good, verdicts=(Verdict(rule="good", holds=good, why=f"{previous[0]:g}"),))
+
+
 @hr.pipeline
 def flow(least: float = 0.4) -> None:
     judge(fit(5).model, fit(1).model, least)
+
+
+@hr.pipeline
+def alone() -> None:
+    audit(fit(1).model)
 """
 
 
@@ -132,6 +143,13 @@ def test_a_report_says_nothing_of_a_model_with_which_the_judged_one_is_only_comp
     project("run", "flow", "--least", "0.9")
     assert project("register", "latest", "--model", "judged", "--alias", "production").code == 4
     assert project("register", "latest", "fit[1].model", "--model", "old", "--alias", "production").code == 0
+
+
+def test_the_only_model_of_an_evaluation_is_judged_whatever_its_parameter_is_called(project: Shell) -> None:
+    project.write("pipelines.py", COMPARED)
+    project("run", "alone")
+    assert project("register", "latest", "--model", "only", "--alias", "production").code == 4
+    assert "No report judges" not in project("card", "latest").out
 
 
 def test_lineage_shows_small_values_as_they_are(project: Shell) -> None:

@@ -24,6 +24,11 @@ COMPARED = frozenset({"baseline", "previous"})
 """The parameters of evaluations that take a model with which the judged model is only compared."""
 
 
+_OURS = "headrace.stages.evaluate."
+"""The beginning of the functions of our own evaluations, which always judge something else than what they compare. A
+project's evaluation may call the one model that it judges `previous`."""
+
+
 class Material(Struct, kw_only=True):
     """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
     facts that are in its events. `below` caches, for each task, the names of the tasks that take its output."""
@@ -72,8 +77,14 @@ class Material(Struct, kw_only=True):
         if node is None or row is None or row.kind != "evaluate":
             return False
         needs = {need, self.rows[need].parent}
-        params = [param for param, arg in node.args if any(out.task in needs for out in outs(arg))]
-        return COMPARED.issuperset(params)
+        takes = {param: {out.task for out in outs(arg)} for param, arg in node.args}
+        if not COMPARED.issuperset(param for param, tasks in takes.items() if not tasks.isdisjoint(needs)):
+            return False
+        stage = self.stage(task)
+        if stage is not None and stage.function.startswith(_OURS):
+            return True
+        others = set[str]().union(*(tasks for param, tasks in takes.items() if param not in COMPARED))
+        return any(each in self.rows and self.rows[each].kind == "train" for each in others)
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
         """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,

@@ -302,7 +302,7 @@ class Together:
         if self._alone is not None:
             self._alone.cancel()
             head, self._head, self._alone = self._head, b"", None
-            self._transport.writelines((head, body))
+            self._transport.writelines((head, body) if body else (head,))  # asyncio never sends an empty part
 
 
 class _Deadline:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.terminal import say, say_json
+from headrace.cli.terminal.terminal import say, say_file, say_json
 from headrace.inspect.card.gather import CardMaker
 from headrace.inspect.card.sections import html, markdown
 from headrace.inspect.get.output_file import PAGES, form_of
@@ -42,6 +42,8 @@ def command(run_id: str, task: str | None, to: Path | None, as_json: bool, confi
         to = write_text(to, markdown(card) if form == ".md" else html(card), name)
     if as_json:
         say_json(card)
+    elif to is not None:
+        say_file(to)
     else:
-        say(str(to) if to is not None else markdown(card).rstrip())
+        say(markdown(card).rstrip())
     return 0

@@ -9,7 +9,7 @@ import click
 
 from headrace.cli import complete, options
 from headrace.cli.terminal.comparison import say_comparison
-from headrace.cli.terminal.terminal import say, say_json
+from headrace.cli.terminal.terminal import say_file, say_json
 from headrace.inspect.compare import gather
 from headrace.inspect.get.output_file import PAGES, form_of
 from headrace.inspect.views import read
@@ -59,7 +59,7 @@ def command(
     if as_json:
         say_json(compared)
     elif to is not None:
-        say(str(to))
+        say_file(to)
     else:
         say_comparison(compared, every=bool(metrics))
     return 0

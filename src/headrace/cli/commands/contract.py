@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.terminal import say
+from headrace.cli.terminal.terminal import say, say_file
 from headrace.errors import UsageError
 from headrace.inspect.get.output_file import form_of, written
 from headrace.project import project
@@ -49,5 +49,5 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
         return 0
     with written(to, "contract.toml") as (to, aside):
         aside.write_text(text, encoding="utf-8")
-    say(str(to))
+    say_file(to)
     return 0

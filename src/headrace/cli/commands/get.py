@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from headrace.cli import complete, options
-from headrace.cli.terminal.terminal import say
+from headrace.cli.terminal.terminal import say_file
 from headrace.errors import UsageError
 from headrace.inspect.get import get
 from headrace.project import project
@@ -55,12 +55,12 @@ def command(
     if logged is None:
         if step is not None:
             raise UsageError("`--step` needs `--logged`", hint="say which logged value: `--logged NAME`")
-        say(str(get.get(found, run_id, task, to, columns.split(",") if columns else None)))
+        say_file(get.get(found, run_id, task, to, columns.split(",") if columns else None))
         return 0
     if task is None or columns is not None:
         raise UsageError(
             "`--logged` needs a task, and can't be used with `--columns`", hint="`headrace get RUN TASK --logged NAME`"
         )
     get_logged = importlib.import_module("headrace.inspect.get.live_values").get_logged
-    say(str(get_logged(found, run_id, task, logged, step, to)))
+    say_file(get_logged(found, run_id, task, logged, step, to))
     return 0

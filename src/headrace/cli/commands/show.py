@@ -15,7 +15,7 @@ from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import say_metrics
 from headrace.cli.terminal.notices import unsent_text
 from headrace.cli.terminal.table import Cell, table
-from headrace.cli.terminal.terminal import paint, say, say_json, say_styled
+from headrace.cli.terminal.terminal import paint, say, say_file, say_json, say_styled
 from headrace.inspect.notices import notices
 from headrace.inspect.passed import may_have_failed_gates
 from headrace.inspect.run_json import run_object
@@ -223,4 +223,4 @@ def _write_page(found: project.Project, views: Views, run_id: str | None, to: Pa
     writing = importlib.import_module("headrace.inspect.page.write")  # it loads the codecs, which tables don't need
     page = writing.write_page(found, views, run_id, to)
     if not as_json:
-        say(str(page))
+        say_file(page)

@@ -9,6 +9,7 @@ import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -63,6 +64,14 @@ def writing() -> Iterator[None]:
 def say(text: str = "", *styles: Style) -> None:
     """Print a line of data on stdout."""
     say_styled(paint(printable(text), *styles, stream=sys.stdout))
+
+
+def say_file(path: Path) -> None:
+    """Print the path of a file that was written, unless the file is stdout itself, whose reader wants nothing else."""
+    from headrace.inspect.get.output_file import is_stdout  # noqa: PLC0415  most commands write no file
+
+    if not is_stdout(path):
+        say(str(path))
 
 
 def say_styled(line: str) -> None:

@@ -18,7 +18,7 @@ from headrace.errors import UsageError
 
 PAGES = (".html", ".htm")
 """Suffixes of an HTML page."""
-_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d+)")
+_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
 
 
 @contextmanager
@@ -90,6 +90,11 @@ def plain_name(name: str) -> str:
     """
     last = "".join(each for each in name.rstrip("/").rpartition("/")[2] if each.isprintable())
     return last.lstrip(".") or "artifact"
+
+
+def is_stdout(path: Path) -> bool:
+    """Return whether a path stands for this process's standard output."""
+    return _opened(path) == 1
 
 
 def _opened(path: Path) -> int | None:

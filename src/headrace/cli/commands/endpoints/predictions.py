@@ -9,11 +9,11 @@ import click
 
 from headrace.cli import options
 from headrace.cli.terminal.predictions import NAMELESS, say_batches, say_logs, say_predictions
-from headrace.cli.terminal.terminal import say, say_json, tell
+from headrace.cli.terminal.terminal import say_file, say_json, tell
 from headrace.errors import UsageError
 from headrace.inspect.endpoints.labels import labelled
 from headrace.inspect.endpoints.predictions import batches, logs, predictions
-from headrace.inspect.get.output_file import form_of, written
+from headrace.inspect.get.output_file import form_of, is_stdout, written
 from headrace.inspect.get.table_file import SUFFIXES, write
 from headrace.inspect.views import read
 from headrace.project import project
@@ -71,7 +71,10 @@ def command(
         form = form_of(to, SUFFIXES, "predictions")
         with written(to, f"{endpoint}{form}") as (path, aside):
             write(table, aside, form)
-        say_json({"file": str(path), "predictions": len(table)}) if as_json else say(str(path))
+        if not as_json:
+            say_file(path)
+        elif not is_stdout(path):
+            say_json({"file": str(path), "predictions": len(table)})
         return 0
     rows = table.slice(max(0, len(table) - SHOWN)).to_pylist()
     if as_json:

@@ -7,16 +7,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from headrace.codec.builtin.tables import JoinedCodec
+from headrace.codec.builtin.tables import JoinedCodec, SliceCodec
 from headrace.codec.codecs import Codecs
-from headrace.codec.joined import Joined
+from headrace.codec.joined import Joined, Slice
 from headrace.errors import CodecError
+from headrace.spec.artifact import Piece, Ref, fused, gather, slice_of
 from headrace.store.folder.folder import FolderStore
 from headrace.testing.codec_contract import CodecContract
 
@@ -154,3 +156,64 @@ def test_tables_that_do_not_fit_are_refused(tables: list[Any], told: str) -> Non
     with pytest.raises(CodecError, match=told) as caught:
         Joined(tables)
     assert caught.value.hint
+
+
+class TestSlice(CodecContract):
+    codec = SliceCodec()
+    values = (Slice(BIG, 5, 9000), Slice(BIG, 0, 0), Slice(SMALL, 1, 1), Slice(SMALL, 0, 2))
+
+    def same(self, given: Any, found: Any) -> bool:
+        return type(found) is pa.Table and given.whole.slice(given.start, given.count).equals(found)
+
+
+def test_a_table_is_stored_once_for_all_of_its_slices_and_read_once(tmp_path: Path) -> None:
+    store, codecs = FolderStore(tmp_path), Codecs()
+    refs = [codecs.save(Slice(BIG, start, 100), store) for start in range(0, 20_000, 100)]
+    assert written(store) == 1
+    found = Codecs().load(gather(refs), store)
+    assert isinstance(found, list)
+    assert pa.concat_tables(found).equals(BIG)
+    addresses = {each.column("a").chunks[0].buffers()[1].address for each in found}
+    assert len(addresses) == 1, "the file was mapped once"
+
+
+def test_columns_of_joined_slices_are_read_alone(tmp_path: Path) -> None:
+    store, codecs = FolderStore(tmp_path), Codecs()
+    whole = codecs.load(codecs.save(BIG, store), store)
+    pieces = [codecs.load(codecs.save(Slice(whole, start, 7), store), store) for start in (3, 50)]
+    ref = codecs.save(Joined([*pieces, SMALL]), store)
+    assert written(store) == 1, "the table that was there is named, not written again"
+    wanted = pa.concat_tables([BIG.slice(3, 7), BIG.slice(50, 7), SMALL]).select(["b"])
+    assert codecs.load(ref, store, columns=["b"]).equals(wanted)  # type: ignore[attr-defined]
+
+
+@given(counts=some.lists(some.integers(0, 5), max_size=6), others=some.sets(some.integers(0, 6)))
+def test_slices_that_follow_each_other_are_put_together_and_no_others(counts: list[int], others: set[int]) -> None:
+    wholes = [Ref(digest=each * 64, size=9, codec="arrow", type="pyarrow.lib.Table", nonce="n") for each in "ab"]
+    starts = [sum(counts[:place]) for place in range(len(counts))]
+    refs = [
+        gather(
+            [wholes[place in others]],
+            codec="slice",
+            type="pyarrow.lib.Table",
+            names=(Piece(start=start, count=count, of=30).name,),
+        )
+        for place, (start, count) in enumerate(zip(starts, counts, strict=True))
+    ]
+
+    def rows(refs: list[Ref]) -> list[tuple[str, int]]:
+        pieces = [found for ref in refs if (found := slice_of(ref)) is not None]
+        return [(whole.digest, row) for whole, each in pieces for row in range(each.start, each.start + each.count)]
+
+    found = fused(refs)
+    assert rows(found) == rows(refs)
+    turns = sum((place in others) != (place + 1 in others) for place in range(len(counts) - 1))
+    assert len(found) == min(len(counts), 1 + turns)
+
+
+@pytest.mark.parametrize("name", ["0+3/2", "1+2/2", "0+1/3", "x", "-1+2/2", "", "0+1/2/3", "\u0663+1/4"])
+def test_a_forged_slice_is_refused(name: str, tmp_path: Path) -> None:
+    store, codecs = FolderStore(tmp_path), Codecs()
+    forged = msgspec.structs.replace(codecs.save(Slice(SMALL, 0, 1), store), names=(name,))
+    with pytest.raises(CodecError, match="damaged, or forged"):
+        codecs.load(forged, store)

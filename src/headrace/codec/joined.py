@@ -1,5 +1,5 @@
 """Tables that are made of several tables: a `Joined` of given tables, and a `Streamed` of pieces that are saved as they
-are made."""
+are made. And the other way round: a `Slice`, which is a piece of a larger table."""
 
 from __future__ import annotations
 
@@ -78,3 +78,13 @@ class Streamed:
 
     schema: Any
     pieces: Iterable[Any]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Slice:
+    """The rows `start` to `start + count` of a table. Only the larger table is saved, once for all of its slices.
+    Loading returns the rows as a `pyarrow.Table`."""
+
+    whole: Any
+    start: int
+    count: int

@@ -56,6 +56,7 @@ class Loader:
         self._safe_only = safe_only
         self._scratch = scratch
         self._resolve = resolve
+        self._shared: dict[tuple[str, str | None], object] = {}
 
     def value(self, ref: Ref) -> object:
         """Return the value of an artifact."""
@@ -67,6 +68,13 @@ class Loader:
         if ref.codec == "parts":
             return self._elements(ref)
         return self._by_codec(ref)
+
+    def shared(self, ref: Ref) -> object:
+        """Return the value of a part that several parts of the artifact may need; it is loaded once."""
+        generation = ref.digest, ref.nonce
+        if generation not in self._shared:
+            self._shared[generation] = self.value(ref)
+        return self._shared[generation]
 
     def columns(self, ref: Ref, names: Sequence[str]) -> object:
         """Return the columns `names` of a table without reading the others."""
@@ -165,6 +173,7 @@ class Loader:
             reader=lambda: self._blobs.reader(ref.digest, ref.nonce or ""),
             scratch=self._scratch,
             load=self.value,
+            share=self.shared,
             enter=self._source,
             is_foreign=self._verify or self._safe_only,
             resolve=self._resolve,

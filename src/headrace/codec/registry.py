@@ -37,6 +37,7 @@ NAMES = {
     "arrow-stream": "arrow",
     "joined": "tables",
     "later": "tables",
+    "slice": "tables",
     "pandas": "pandas",
     "polars": "polars",
     "numpy": "numpy",
@@ -50,6 +51,7 @@ NAMES = {
 OURS = {
     "headrace.codec.joined.Joined": "joined",
     "headrace.codec.later.Later": "later",
+    "headrace.codec.joined.Slice": "slice",
     "headrace.codec.joined.Streamed": "arrow",
 }
 """Headrace's own class that needs a library -> name of its codec."""

@@ -30,6 +30,7 @@ class Source:
         reader: Callable[[], BinaryIO],
         scratch: Scratch,
         load: Callable[[Ref], object],
+        share: Callable[[Ref], object],
         enter: Callable[[Ref], Source],
         resolve: Callable[[str], builtins.type],
         is_foreign: bool = False,
@@ -43,8 +44,14 @@ class Source:
         self._reader = reader
         self._scratch = scratch
         self._load = load
+        self._share = share
         self._enter = enter
         self._resolve = resolve
+
+    @property
+    def codec(self) -> str:
+        """The name of the codec that reads the value."""
+        return self._ref.codec
 
     @property
     def type(self) -> str:
@@ -96,6 +103,11 @@ class Source:
     def part(self, index: int) -> object:
         """Load and return the value's part at this index."""
         return self._load(self._parts[index])
+
+    def shared(self, index: int) -> object:
+        """Load and return the value's part at this index. If another value of the same artifact has the same part, the
+        part is loaded only once, so it must not be changed."""
+        return self._share(self._parts[index])
 
     def parts(self) -> list[object]:
         """Load and return all parts of the value."""

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from headrace.errors import LeaseHeld
+from headrace.ledger import parts as logs
 from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database, Unmet
@@ -40,7 +41,8 @@ _encode_ref = msgspec.msgpack.Encoder().encode
 
 
 class Rewritten(Struct, frozen=True, kw_only=True):
-    """A part of a log, rewritten without the rows about a person.
+    """A part of a log, rewritten without the rows about a person. If the part is a slice of a table, all slices of this
+    table are rewritten, also those that have no such row.
 
     `part` is the part's old row in the ledger. `out` is the new artifact, and `count` is the number of its rows.
     `is_labels` is True for a part with labels. `unreadable` is how many of the removed rows belong to requests that
@@ -109,7 +111,7 @@ class Told(Outcome, frozen=True, kw_only=True):
             predictions=self.predictions + sum(each.gone for each in fresh if not each.is_labels),
             labels=self.labels + sum(each.gone for each in fresh if each.is_labels),
             unreadable=self.unreadable + sum(each.unreadable for each in fresh),
-            parts=self.parts + len(fresh),
+            parts=self.parts + sum(each.gone > 0 for each in fresh),
             digests=tuple(dict.fromkeys([*self.digests, *(digest for each in parts for digest in each.digests)])),
         )
 
@@ -233,19 +235,19 @@ def rewrite(db: Database, erasure: Erasure, parts: Sequence[Rewritten]) -> None:
     def work() -> None:
         db.execute(db.sql.LOCK_PREDICTIONS)
         gone = {row.digest for row in records.ERASED.read(db.execute(db.sql.ERASED_BY, (erasure.id,)))}
-        told_of = [replace(each, is_copy=decode_ref(each.part.out).digest in gone) for each in parts]
+        told_of = [replace(each, is_copy=_is_in(gone, decode_ref(each.part.out))) for each in parts]
         for each in parts:
-            values = {**asdict(each.part), "was": each.part.out, "out": _encode_ref(each.out), "count": each.count}
-            if each.is_labels:
-                db.require(db.sql.REWRITE_LABEL_PART, db.sql.values("REWRITE_LABEL_PART", values))
-            else:
-                db.require(db.sql.REWRITE_PREDICTION_PART, db.sql.values("REWRITE_PREDICTION_PART", values))
+            logs.rewrite(db, each.part, each.out, each.count, is_labels=each.is_labels)
             what = f"{PART}{each.part.number} of the {'labels' if each.is_labels else 'predictions'}"
             what = f"{what} of endpoint `{each.part.endpoint}`"
             _mark(db, erasure, [(ref, what) for ref in within(decode_ref(each.part.out))])
         _tell(db, erasure, told(db, erasure).after(told_of), None)
 
     db.atomically(work)
+
+
+def _is_in(digests: Set[str], out: Ref) -> bool:
+    return not digests.isdisjoint(each.digest for each in within(out))
 
 
 def erase(db: Database, erasure: Erasure, found: Sequence[tuple[Ref, str]]) -> None:

@@ -1,10 +1,13 @@
-"""Adds parts of prediction logs, with predictions or labels, within the caller's transaction."""
+"""Adds and rewrites parts of prediction logs, with predictions or labels, within the caller's transaction."""
 
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import asdict
 
 from headrace.ledger.database.database import Database
+from headrace.ledger.records import PredictionPartRecord
+from headrace.spec.artifact import Ref
 from headrace.spec.endpoint import Part
 
 _encode_ref = msgspec.msgpack.Encoder().encode
@@ -26,6 +29,17 @@ def add_labels(db: Database, part: Part, *, at: float) -> None:
     """Add a part with labels to its endpoint's log, with the next number. If the ledger already has the part's segment,
     do nothing. The transaction must hold the lock (`lock`)."""
     db.execute(db.sql.ADD_LABEL_PART, _row(part, at))
+
+
+def rewrite(db: Database, part: PredictionPartRecord, out: Ref, count: int, *, is_labels: bool) -> None:
+    """Put the table `out`, of `count` rows, in the place of a part's table. The transaction must hold the lock.
+
+    Raises:
+        Unmet: the part was changed meanwhile.
+    """
+    name = "REWRITE_LABEL_PART" if is_labels else "REWRITE_PREDICTION_PART"
+    values = {**asdict(part), "was": part.out, "out": _encode_ref(out), "count": count}
+    db.require(getattr(db.sql, name), db.sql.values(name, values))
 
 
 def _row(part: Part, at: float) -> tuple[object, ...]:

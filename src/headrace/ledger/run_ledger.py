@@ -31,7 +31,7 @@ from headrace.ledger.records import (
 )
 from headrace.ledger.standing import intents, notices
 from headrace.run.ports import Batch, Earlier, Found, Grant, RunRow, Signal, TaskRow, Want
-from headrace.spec.artifact import blobs, decode_ref, gather, generations
+from headrace.spec.artifact import blobs, decode_ref, fused, gather, generations
 from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
@@ -191,7 +191,7 @@ class RunLedger:
         with db.troubles():
             db.end_reading()
             rows = db.execute(db.sql.PREDICTION_PARTS_AFTER, (endpoint, int(number), MOST_PARTS)).fetchall()
-        return (rows[-1][0], _encode_ref(gather([decode_ref(row[1]) for row in rows]))) if rows else None
+        return (rows[-1][0], _encode_ref(gather(fused([decode_ref(row[1]) for row in rows])))) if rows else None
 
     def cursor(self, name: str) -> tuple[int, bytes] | None:
         """Return a cursor's latest version and its encoded value, or None if the cursor has no version yet."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from headrace.spec.noun import Row
 
@@ -51,6 +54,63 @@ class Ref(Row, frozen=True):
 
 decode_ref = msgspec.msgpack.Decoder(Ref).decode
 """Return the artifact whose reference these bytes encode."""
+
+
+class Piece(Row, frozen=True):
+    """Which rows of a larger table are in a slice of it: `count` rows from the row `start` on, of `of` rows in all."""
+
+    start: int
+    count: int
+    of: int
+
+    @property
+    def name(self) -> str:
+        """The name of the slice's one part, the larger table.
+
+        >>> Piece(start=20, count=3, of=60).name
+        '20+3/60'
+        """
+        return f"{self.start}+{self.count}/{self.of}"
+
+    @classmethod
+    def named(cls, names: Sequence[str] | None) -> Self | None:
+        """Return the piece that the name of a slice's part says, or None if the names are none of a slice."""
+        found = _PIECE.fullmatch(names[0]) if names is not None and len(names) == 1 else None
+        if found is None:
+            return None
+        start, count, of = map(int, found.groups())
+        return cls(start=start, count=count, of=of) if start + count <= of else None
+
+
+_PIECE = re.compile(r"(\d{1,15})\+(\d{1,15})/(\d{1,15})", re.ASCII)
+
+
+def slice_of(ref: Ref) -> tuple[Ref, Piece] | None:
+    """Return the larger table of an artifact that is a slice of it, and which rows the slice has. Return None if the
+    artifact isn't a slice."""
+    piece = Piece.named(ref.names) if ref.codec == "slice" and ref.parts else None
+    return None if piece is None or ref.parts is None else (ref.parts[0], piece)
+
+
+def fused(refs: Sequence[Ref]) -> list[Ref]:
+    """Return artifacts of tables with slices put together that follow each other in one larger table."""
+    found = list[Ref]()
+    for ref in refs:
+        both = _fused(found[-1], ref) if found else None
+        if both is None:
+            found.append(ref)
+        else:
+            found[-1] = both
+    return found
+
+
+def _fused(one: Ref, next_: Ref) -> Ref | None:
+    """Return both slices as one, or None if they don't follow each other."""
+    above, below = slice_of(one), slice_of(next_)
+    if above is None or below is None or above[0] != below[0] or above[1].start + above[1].count != below[1].start:
+        return None
+    piece = replace(above[1], count=above[1].count + below[1].count)
+    return gather([above[0]], codec="slice", type=one.type, names=(piece.name,))
 
 
 def type_of(identity: str) -> str:

@@ -43,7 +43,8 @@ def command(
     """Deletes blobs that no run needs and that are more than an hour old. Runs are forgotten only if one of the
     `--keep` options, or `[gc]` in headrace.toml, says so. With several rules, a run is kept if any of them keeps it.
     Predictions are forgotten only if the setting `keep` of their endpoint says so. In this case, those that lie on this
-    host are first moved into the store, unless a server still writes them.
+    host are first moved into the store, unless a server still writes them. Last, the small tables of prediction logs
+    are merged into larger ones.
     """
     loaded = project.load(overlay=config)
     rules = kept(
@@ -90,6 +91,9 @@ def _say(collected: Collected) -> None:
     for log in collected.logs:
         what = f"{count_text(log.predictions, 'prediction')} and {count_text(log.labels, 'label')}"
         say(f"{'would forget' if collected.dry_run else 'forgot'} {what} of endpoint `{log.endpoint}`")
+    for merged in collected.merged:
+        what = f"{count_text(merged.parts, 'part')} of the log of endpoint `{merged.endpoint}`"
+        say(f"{'would merge' if collected.dry_run else 'merged'} {what} into {count_text(merged.tables, 'table')}")
     if collected.later_bytes:
         tell(f"the next `headrace gc` deletes {bytes_text(collected.later_bytes)} more: a run is active now")
     if collected.young_bytes:

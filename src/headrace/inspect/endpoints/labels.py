@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from headrace.codec.codecs import Codecs
 from headrace.errors import LogError, NotFoundError, near
-from headrace.inspect.endpoints.predictions import logs, prediction_log, tables
+from headrace.inspect.endpoints.predictions import loaded, logs, prediction_log, tables
 from headrace.inspect.endpoints.routes import moves
 from headrace.inspect.views import Views
 from headrace.project.project import Project
-from headrace.project.state import reading_store
 from headrace.spec.artifact import decode_ref
 
 if TYPE_CHECKING:
@@ -150,9 +148,8 @@ def _sealed(project: Project, views: Views, endpoint: str) -> Iterator[tuple[tup
 
     from headrace.models.labels import LABELS  # noqa: PLC0415  as above
 
-    store, codecs = reading_store(project), Codecs()
-    for part in views.label_parts(endpoint):
-        table = codecs.load(decode_ref(part.out), store)
+    parts = views.label_parts(endpoint)
+    for part, table in zip(parts, loaded(project, [decode_ref(part.out) for part in parts]), strict=True):
         if not isinstance(table, pa.Table) or not table.schema.equals(LABELS):  # an archive may bring anything
             raise LogError(
                 f"part {part.number} of the labels of endpoint `{endpoint}` isn't a table of labels",

@@ -4,7 +4,7 @@ and the batches that their models answered."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from headrace.models.types import kind_named, plain_type
 from headrace.project.project import Project
 from headrace.project.state import reading_store
 from headrace.serve.predictions.log import PredictionLog
-from headrace.spec.artifact import decode_ref
+from headrace.spec.artifact import Ref, decode_ref, fused, gather
 from headrace.spec.bundle import own_code_in
 from headrace.spec.intent import wanted
 from headrace.spec.signature import Signature, signature_in
@@ -171,15 +171,25 @@ def tables(project: Project, views: Views, endpoint: str) -> list[pa.Table]:
 def _sealed(project: Project, views: Views, endpoint: str, since: datetime | None) -> Iterator[pa.Table]:
     import pyarrow as pa  # noqa: PLC0415  as above
 
-    store, codecs = reading_store(project), Codecs()
-    for part in views.prediction_parts(endpoint, since.timestamp() if since else 0.0):
-        table = codecs.load(decode_ref(part.out), store)
+    parts = views.prediction_parts(endpoint, since.timestamp() if since else 0.0)
+    for table in loaded(project, fused([decode_ref(part.out) for part in parts])):
         if not isinstance(table, pa.Table):  # an archive may bring anything
-            what = f"part {part.number} of the predictions of endpoint `{endpoint}`"
+            what = f"a part of the predictions of endpoint `{endpoint}`"
             raise LogError(
                 f"{what} is a `{type(table).__name__}`, not a table", hint="import only archives that you trust"
             )
         yield table
+
+
+def loaded(project: Project, outs: Sequence[Ref]) -> Sequence[object]:
+    """Return the values of these artifacts. If several are slices of one table, the table is read only once.
+
+    Raises:
+        BlobMissing, BlobDamaged: one can't be read.
+    """
+    values = Codecs().load(gather(outs), reading_store(project))
+    assert isinstance(values, list)
+    return values
 
 
 def unsealed(project: Project, views: Views, endpoint: str) -> Iterator[pa.Table]:

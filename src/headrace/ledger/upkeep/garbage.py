@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from headrace.ledger import generations
 from headrace.ledger.inventory import Generation, Inventory
 from headrace.ledger.records import RunRecord
+from headrace.ledger.upkeep.merged_parts import MergedLog
 from headrace.ledger.upkeep.old_parts import OldLog, OldParts
 from headrace.ledger.upkeep.retention import Past
 from headrace.store.blob import Found
@@ -56,7 +57,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     `later_bytes`, the size of blobs that this pass only marked. `young_bytes` is the size of blobs that no run names
     but that are too young to delete. `runs` lists the forgotten runs, and `why` the reason for each. `blobs` lists the
     first of the deleted blobs. `held` lists the runs in progress: while one is, unnamed blobs that it may name later
-    are kept. `logs` lists what was forgotten of prediction logs.
+    are kept. `logs` lists what was forgotten of prediction logs, and `merged` what was merged in them.
     """
 
     runs: tuple[str, ...]
@@ -70,6 +71,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     young_bytes: int
     held: tuple[Held, ...]
     logs: tuple[OldLog, ...]
+    merged: tuple[MergedLog, ...]
     dry_run: bool
 
 
@@ -111,6 +113,7 @@ class Pass(Struct, kw_only=True):
     bundles: Container[str] = ()
     erased: Container[Generation] = ()
     merged: Mapping[Generation, str] = {}
+    merged_logs: tuple[MergedLog, ...] = ()
     lives: bool = False
     waits: bool = False
     blobs: list[Garbage] = []
@@ -183,5 +186,6 @@ class Pass(Struct, kw_only=True):
             young_bytes=self.young,
             held=tuple(replace(each.held, ahead_s=self.ahead.get(each.held.run, 0.0)) for each in self.out),
             logs=self.old.logs,
+            merged=self.merged_logs,
             dry_run=self.dry_run,
         )

@@ -9,6 +9,9 @@ there is a rule for keeping runs, the runs that it doesn't keep are forgotten fi
 under its lease. Then the parts of prediction logs that are too old are forgotten. Equal generations that several runs
 name are merged into one.
 
+Last, the small tables of the logs are merged into larger ones (`merged_parts`). The tables that they replace have no
+name then, and a later pass deletes them.
+
 A blob's age is measured by the clock of its store, since the clocks of drivers and of the collector may be a day apart.
 A run's age is the age of its bundle in that store, since nothing of the run is older. If the store lacks the bundle,
 the age counts from the start of the run's attempt by its driver's clock. While that start lies in the future, no
@@ -41,7 +44,7 @@ from headrace.ledger.ledger import Ledger
 from headrace.ledger.records import RunRecord
 from headrace.ledger.registration import lock
 from headrace.ledger.standing.tables import STANDING
-from headrace.ledger.upkeep import merge, old_parts
+from headrace.ledger.upkeep import merge, merged_parts, old_parts
 from headrace.ledger.upkeep.garbage import Collected, Pass
 from headrace.ledger.upkeep.heirs import Heirs
 from headrace.ledger.upkeep.in_progress import ahead_s, clock_of, earliest, in_progress
@@ -109,8 +112,14 @@ class Collector:
             if not dry_run:
                 self._forget_spills(pass_.runs)
                 self._forget_standing(now)
-                if pass_.later and not pass_.waits:  # recorded at the end, after the last row was deleted
-                    self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
+            if logs is not None:
+                leaving = pass_.old.outs if dry_run else ()
+                pass_.merged_logs = merged_parts.merge(
+                    self._db, self._lease, logs, now, leaving=leaving, dry_run=dry_run
+                )
+            if not dry_run and (pass_.merged_logs or (pass_.later and not pass_.waits)):
+                # recorded at the end, after the last row was deleted, or got another blob
+                self._db.execute(self._db.sql.PUT_CURSOR, (LEFT, 1, str(self._ledger.now()).encode()))
             return pass_.result()
 
     def _look(self, pass_: Pass, keep: Keep, logs: LogRules | None, now: float) -> None:

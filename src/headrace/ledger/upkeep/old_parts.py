@@ -8,6 +8,7 @@ given again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -22,8 +23,16 @@ from headrace.spec.artifact import Ref
 _encode_ref = msgspec.msgpack.Encoder().encode
 
 
+class Together(Struct, frozen=True, kw_only=True):
+    """A table made of several: `places` are the places of these in the sequence that was given, and `outs` are the
+    slices of the new table with the same rows. A dry run makes none."""
+
+    places: tuple[int, ...]
+    outs: tuple[Ref, ...] = ()
+
+
 class LogRules(Protocol):
-    """How long the predictions of endpoints are kept."""
+    """How long the predictions of endpoints are kept, and how their tables are made."""
 
     def seconds(self, endpoint: str) -> float | None:
         """Return how many seconds the endpoint's predictions and labels are kept, or None if they are kept forever."""
@@ -31,6 +40,10 @@ class LogRules(Protocol):
 
     def empty(self, *, is_labels: bool) -> Ref:
         """Store the table of a part without predictions, or without labels, and return it."""
+        ...
+
+    def merged(self, outs: Sequence[Ref], beat: Callable[[], None], *, dry_run: bool) -> Sequence[Together]:
+        """Store larger tables, each of those in `outs` that can be one table. `beat` is called once for each table."""
         ...
 
 

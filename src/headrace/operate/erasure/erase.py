@@ -16,13 +16,12 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 from msgspec.structs import replace
 
 from headrace.codec.codecs import Codecs
 from headrace.errors import HeadraceError, LogError, UsageError
 from headrace.inspect.endpoints.marks import marks_in, others
-from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about, without
+from headrace.inspect.endpoints.person import Mask, about, ids_about, labels_about
 from headrace.inspect.endpoints.predictions import prediction_log, unsealed
 from headrace.inspect.endpoints.redaction import hasher_of
 from headrace.inspect.views import read
@@ -35,14 +34,16 @@ from headrace.ledger.exclusive import COLLECTOR, alone, beating
 from headrace.ledger.records import PREDICTION_PARTS, PredictionPartRecord
 from headrace.operate.endpoints.model_process import blobs_of_servers
 from headrace.operate.endpoints.sealing import seal_predictions
-from headrace.operate.erasure import search
+from headrace.operate.erasure import log_tables, search
 from headrace.operate.erasure.bundles import files_with
 from headrace.operate.erasure.drafts import discard_drafts
+from headrace.operate.erasure.log_tables import LogTable
+from headrace.operate.erasure.unnamed import WHAT, Unnamed
 from headrace.project.project import Project
 from headrace.project.state import absent_regions, open_ledger, open_store, reading_store, stores
 from headrace.report.measures import count_text
 from headrace.serve.predictions.redaction import Hasher
-from headrace.spec.artifact import ERASED, decode_ref
+from headrace.spec.artifact import ERASED
 from headrace.spec.endpoint import SALT_BYTES, Erasure, digest_of, number_text
 
 SERVER_S = 75.0
@@ -284,20 +285,22 @@ class _Erasing:
         if not self._is_dry:
             self._digests.update(erasures.told(db, self._erasure).digests)
         rows = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, (self._erasure.endpoint, 0.0)))
-        for row, table in self._parts([row for row in rows if row.first <= self._erasure.until], lease):
-            mask, doubtful = about(table, self._erasure)
-            self._hidden["prediction", row.number] = others(marks_in(table, self._erasure.columns), self._mark)
+        for found in self._log_tables(list(rows), lease):
+            mask, doubtful = about(found.table, self._erasure)
+            marks = marks_in(found.table, self._erasure.columns)
+            self._hidden["prediction", found.parts[0].number] = others(marks, self._mark)
             if mask.any():
-                digests = ids_about(table, mask, self._erasure)
+                digests = ids_about(found.table, mask, self._erasure)
                 self._digests |= digests
-                rewritten = self._rewritten(row, table, mask, is_labels=False)
-                yield replace(rewritten, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
+                first, *more = self._rewritten(found, mask, is_labels=False)
+                yield replace(first, unreadable=int(doubtful.sum()), digests=tuple(sorted(digests)))
+                yield from more
         rows = PREDICTION_PARTS.read(db.execute(db.sql.LABEL_PARTS_OF, (self._erasure.endpoint,)))
-        for row, table in self._parts(list(rows), lease):
-            self._hidden["label", row.number] = others(marks_in(table, ["key"]), self._mark)
-            mask = labels_about(table, self._digests, self._erasure)
+        for found in self._log_tables(list(rows), lease):
+            self._hidden["label", found.parts[0].number] = others(marks_in(found.table, ["key"]), self._mark)
+            mask = labels_about(found.table, self._digests, self._erasure)
             if mask.any():
-                yield self._rewritten(row, table, mask, is_labels=True)
+                yield from self._rewritten(found, mask, is_labels=True)
 
     def _hashed(self, db: Database) -> list[str]:
         """Return lines that say how many predictions and labels can't be searched, because another secret than the
@@ -309,25 +312,22 @@ class _Erasing:
             hidden[what] += count
         return [f"{count_text(count, what)} {_OTHERWISE}" for what, count in hidden.items() if count]
 
-    def _parts(
-        self, rows: Sequence[PredictionPartRecord], lease: Lease
-    ) -> Iterator[tuple[PredictionPartRecord, pa.Table]]:
+    def _log_tables(self, rows: Sequence[PredictionPartRecord], lease: Lease) -> Iterator[LogTable]:
         everywhere = reading_store(self._project)
-        for row in rows:
-            lease.renew()
-            try:
-                table = self._codecs.load(decode_ref(row.out), everywhere)
-            except HeadraceError as error:
-                self._leave(f"part {row.number} of the log can't be read: {error.message}")
-                continue
-            if isinstance(table, pa.Table):
-                yield row, table
+        for its in log_tables.by_table(rows):
+            if min(row.first for row in its) <= self._erasure.until:
+                lease.renew()
+                try:
+                    found = log_tables.load(its, self._codecs, everywhere)
+                except HeadraceError as error:
+                    self._leave(f"part {its[0].number} of the log can't be read: {error.message}")
+                    continue
+                yield from () if found is None else (found,)
 
-    def _rewritten(self, row: PredictionPartRecord, table: pa.Table, mask: Mask, *, is_labels: bool) -> Rewritten:
-        left = without(table, mask)
-        self._old.add(decode_ref(row.out).digest)
-        out = decode_ref(row.out) if self._is_dry else self._codecs.save(left, open_store(self._project))
-        return Rewritten(part=row, out=out, count=len(left), is_labels=is_labels)
+    def _rewritten(self, found: LogTable, mask: Mask, *, is_labels: bool) -> list[Rewritten]:
+        self._old |= found.digests
+        store = None if self._is_dry else open_store(self._project)
+        return found.without(mask, self._codecs, store, is_labels=is_labels)
 
     def _leave(self, what: str) -> None:
         """Remember a sentence about work that is still to be done."""
@@ -379,10 +379,21 @@ class _Erasing:
         self._unread += [each for each in made.unread if each not in self._unread]
         return made.whole[:_SHOWN], made.below[:_SHOWN]
 
+    def _mark_unnamed(self, db: Database, lease: Lease) -> None:
+        """Mark the tables that hold the person and that no row of the ledger names."""
+        with Unnamed(db, lease, self._erasure, self._digests) as unnamed:
+            for region, store in stores(self._project).items():
+                try:
+                    for ref in unnamed.about_person(store):
+                        erasures.erase(db, self._erasure, [(ref, WHAT)])
+                except HeadraceError as error:
+                    self._leave(f"blobs of region `{region}` can't be searched: {error.message}")
+
     # -- bytes ----------------------------------------------------------------------------------------------------
 
     def _clear(self, db: Database, lease: Lease) -> None:
         """Delete the bytes of all that was ever erased: from rows of the ledger, from all regions, and from caches."""
+        self._mark_unnamed(db, lease)
         if gone := records.erased(db):
             db.atomically(lambda: erasures.doubt(db, gone))
         if small := erasures.small(gone):

@@ -9,7 +9,6 @@ from contextlib import closing
 from pathlib import Path
 
 from headrace.backends.processes.orphans import end_leftovers
-from headrace.codec.codecs import Codecs
 from headrace.errors import ConfigError, LedgerDamaged, StoreError, sentence
 from headrace.ledger import records
 from headrace.ledger.ledger import Ledger
@@ -19,11 +18,9 @@ from headrace.ledger.upkeep.gc import Collector
 from headrace.ledger.upkeep.in_progress import CLOCKS_S
 from headrace.ledger.upkeep.replay import Replayed, replay
 from headrace.ledger.upkeep.retention import Keep
-from headrace.models.labels import LABELS
-from headrace.models.predicted import none
+from headrace.operate.upkeep.prediction_logs import LogRules
 from headrace.project.project import LEDGER, STORE, Project
-from headrace.project.state import ledger_is_shared, ledger_path, open_ledger, open_store, stores, views
-from headrace.spec.artifact import Ref
+from headrace.project.state import ledger_is_shared, ledger_path, open_ledger, stores, views
 from headrace.spec.duration import seconds
 from headrace.store.store import Store
 from headrace.work.archive import clear
@@ -49,7 +46,7 @@ def collect(project: Project, keep: Keep, *, dry_run: bool, say: Callable[[str],
     _check_owner(project)
     found_stores = stores(project)
     with open_ledger(project) as ledger, Collector(ledger, found_stores) as collector:
-        collected = collector.collect(keep, logs=_LogRules(project), now=ledger.now(), dry_run=dry_run)
+        collected = collector.collect(keep, logs=LogRules(project), now=ledger.now(), dry_run=dry_run)
         for store in found_stores.values() if not dry_run else ():
             _clear(ledger, store, frozenset(collected.runs))
             try:
@@ -57,21 +54,6 @@ def collect(project: Project, keep: Keep, *, dry_run: bool, say: Callable[[str],
             except (OSError, StoreError) as error:  # another user's folder, say
                 say(f"unpacked code in `{store.local}` can't be deleted: {sentence(error)}")
     return collected
-
-
-class _LogRules:
-    """The settings `keep` of `[serve]` and `[endpoint.NAME]`."""
-
-    def __init__(self, project: Project) -> None:
-        self._project = project
-
-    def seconds(self, endpoint: str) -> float | None:
-        """Return how many seconds the endpoint's predictions and labels are kept, or None if they are kept forever."""
-        return self._project.config.of_endpoint(endpoint).keep_s
-
-    def empty(self, *, is_labels: bool) -> Ref:
-        """Store the table of a part without predictions, or without labels, and return it."""
-        return Codecs().save(LABELS.empty_table() if is_labels else none(), open_store(self._project))
 
 
 def _check_owner(project: Project) -> None:

@@ -1,0 +1,105 @@
+"""A person is in no file afterwards, also if parts of the log were merged before, and everybody else's data stays."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pytest
+
+from headrace.codec.codecs import Codecs
+from headrace.inspect.endpoints.labels import labelled
+from headrace.inspect.endpoints.predictions import predictions
+from headrace.inspect.views import read
+from headrace.ledger import parts
+from headrace.ledger.exclusive import alone
+from headrace.ledger.records import PREDICTION_PARTS
+from headrace.operate.endpoints.sealing import seal_predictions
+from headrace.operate.erasure.erase import resume
+from headrace.operate.upkeep.prediction_logs import LogRules
+from headrace.operate.upkeep.upkeep import Keep, check, collect
+from headrace.project.project import Project
+from headrace.project.state import open_ledger, open_store
+from headrace.spec.artifact import decode_ref
+from tests.operate.test_erase import ANNA, customers, files_with, label, load, log, of
+
+OTHERS = ["bob", "carol"] * 40
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A log of three parts, two of which have the person, with labels of all predictions."""
+    (tmp_path / "headrace.toml").write_text("")
+    project = load(tmp_path)
+    for people in ([*OTHERS, ANNA], OTHERS, [ANNA, *OTHERS, ANNA]):
+        log(project, people)
+    assert seal_predictions(project) == 243
+    label(project, "rents")
+    seal_predictions(project)
+    return project
+
+
+def rows(project: Project) -> list[dict[str, object]]:
+    with read(project) as views:
+        found = labelled(project, views, "rents", predictions(project, views, "rents"))
+    return [dict(row) for row in found.to_pylist()]
+
+
+def merged(project: Project) -> int:
+    """Merge the log, and return how many parts were merged."""
+    return sum(each.parts for each in collect(project, Keep(), dry_run=False).merged)
+
+
+def without_anna(found: list[dict[str, object]]) -> list[dict[str, object]]:
+    return [row for row in found if row["input"]["customer"] != ANNA]  # type: ignore[index]
+
+
+def test_a_person_in_a_merged_log_is_in_no_file_not_even_of_the_tables_that_were_replaced(project: Project) -> None:
+    everybody, was = customers(project), rows(project)
+    dry = of(project, dry_run=True)
+    assert merged(project) >= 3
+    assert len(files_with(project.root)) >= 3, "the replaced tables are there until the next pass"
+    done = of(project)
+    assert (done.predictions, done.labels, done.parts) == (3, 3, dry.parts) == (dry.predictions, dry.labels, dry.parts)
+    assert done.waits == ()
+    assert files_with(project.root) == []
+    assert customers(project) == [each for each in everybody if each != ANNA]
+    assert rows(project) == without_anna(was)
+    assert check(project, deep=True, repair=False).problems == ()
+    assert merged(project) == 0
+    (again,) = resume(project, waits=False, say=lambda _: None)
+    assert (again.predictions, again.parts, again.blobs) == (done.predictions, done.parts, 0)
+    assert rows(project) == without_anna(was)
+
+
+def test_rows_that_were_forgotten_in_a_merged_table_hide_nobody(project: Project) -> None:
+    assert merged(project) >= 3
+    empty = LogRules(project).empty(is_labels=False)
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db:
+        found = list(PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, ("rents", 0.0))))
+        db.atomically(lambda: parts.rewrite(db, found[0], empty, 0, is_labels=False))
+    left = rows(project)
+    assert len(left) == 243 - found[0].count
+    of(project)
+    assert files_with(project.root) == []
+    assert rows(project) == without_anna(left)
+
+
+def test_a_table_that_a_killed_merger_has_left_hides_nobody(project: Project) -> None:
+    was = rows(project)
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db, alone(ledger, "a test") as lease:
+        found = PREDICTION_PARTS.read(db.execute(db.sql.PREDICTION_PARTS_SINCE, ("rents", 0.0)))
+        LogRules(project).merged([decode_ref(row.out) for row in found], lease.renew, dry_run=False)
+    assert of(project).waits == ()
+    assert files_with(project.root) == []
+    assert rows(project) == without_anna(was)
+
+
+def test_a_blob_that_nobody_names_and_that_is_about_others_stays(project: Project) -> None:
+    with read(project) as views:
+        table = predictions(project, views, "rents")
+    table = table.filter(pc.not_equal(pc.struct_field(table.column("input"), "customer"), ANNA))
+    ref = Codecs().save(table, open_store(project))
+    assert of(project).waits == ()
+    assert open_store(project).size(ref.digest, ref.nonce or "") is not None

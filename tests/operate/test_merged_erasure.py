@@ -15,13 +15,14 @@ from headrace.inspect.views import read
 from headrace.ledger import parts
 from headrace.ledger.exclusive import alone
 from headrace.ledger.records import PREDICTION_PARTS
+from headrace.ledger.standing.tables import BY_TABLE
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure.erase import resume
 from headrace.operate.upkeep.prediction_logs import LogRules
 from headrace.operate.upkeep.upkeep import Keep, check, collect
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store
-from headrace.spec.artifact import decode_ref
+from headrace.spec.artifact import decode_ref, slice_of
 from tests.operate.test_erase import ANNA, customers, files_with, label, load, log, of
 
 OTHERS = ["bob", "carol"] * 40
@@ -71,6 +72,17 @@ def test_a_person_in_a_merged_log_is_in_no_file_not_even_of_the_tables_that_were
     (again,) = resume(project, waits=False, say=lambda _: None)
     assert (again.predictions, again.parts, again.blobs) == (done.predictions, done.parts, 0)
     assert rows(project) == without_anna(was)
+
+
+def test_a_part_that_had_only_the_person_keeps_nothing_of_the_others(project: Project) -> None:
+    log(project, [ANNA] * 80)
+    seal_predictions(project)
+    merged(project)
+    of(project)
+    with open_ledger(project) as ledger, closing(ledger.connect()) as db:
+        every = list(BY_TABLE["prediction_parts"].rows(db))
+    assert [row.count for row in every] == [80, 80, 80, 0]
+    assert [slice_of(decode_ref(row.out)) is not None for row in every] == [True, True, True, False]
 
 
 def test_rows_that_were_forgotten_in_a_merged_table_hide_nobody(project: Project) -> None:

@@ -43,10 +43,16 @@ class LogTable(Struct, frozen=True):
         for part, piece in zip(self.parts, self.pieces, strict=True):
             start = before[piece.start]
             count = before[piece.start + piece.count] - start
-            value = left if len(self.parts) == 1 else Slice(left, start, count)
-            out = decode_ref(part.out) if store is None else codecs.save(value, store)
+            out = decode_ref(part.out) if store is None else codecs.save(self._piece(left, start, count), store)
             rewritten.append(Rewritten(part=part, out=out, count=count, is_labels=is_labels))
         return rewritten
+
+    def _piece(self, left: pa.Table, start: int, count: int) -> pa.Table | Slice:
+        """Return what a part names when the table is `left`. An empty part names none of it, since it is never
+        forgotten, and would keep the table."""
+        if len(self.parts) == 1:
+            return left
+        return Slice(left, start, count) if count else left.slice(0, 0)
 
 
 def by_table(rows: Sequence[PredictionPartRecord]) -> Iterator[list[PredictionPartRecord]]:

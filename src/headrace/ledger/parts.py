@@ -37,9 +37,11 @@ def rewrite(db: Database, part: PredictionPartRecord, out: Ref, count: int, *, i
     Raises:
         Unmet: the part was changed meanwhile.
     """
-    name = "REWRITE_LABEL_PART" if is_labels else "REWRITE_PREDICTION_PART"
     values = {**asdict(part), "was": part.out, "out": _encode_ref(out), "count": count}
-    db.require(getattr(db.sql, name), db.sql.values(name, values))
+    if is_labels:
+        db.require(db.sql.REWRITE_LABEL_PART, db.sql.values("REWRITE_LABEL_PART", values))
+    else:
+        db.require(db.sql.REWRITE_PREDICTION_PART, db.sql.values("REWRITE_PREDICTION_PART", values))
 
 
 def _row(part: Part, at: float) -> tuple[object, ...]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -18,12 +22,26 @@ from headrace.ledger.records import PREDICTION_PARTS
 from headrace.ledger.standing.tables import BY_TABLE
 from headrace.operate.endpoints.sealing import seal_predictions
 from headrace.operate.erasure.erase import resume
+from headrace.operate.upkeep.backup import back_up, restore
 from headrace.operate.upkeep.prediction_logs import LogRules
+from headrace.operate.upkeep.transfer import export_ledger, import_ledger
 from headrace.operate.upkeep.upkeep import Keep, check, collect
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store
 from headrace.spec.artifact import decode_ref, slice_of
-from tests.operate.test_erase import ANNA, customers, files_with, label, load, log, of
+from tests.operate.test_erase import (
+    ANNA,
+    NO_PROGRESS,
+    Killed,
+    Killer,
+    copied,
+    customers,
+    files_with,
+    label,
+    load,
+    log,
+    of,
+)
 
 OTHERS = ["bob", "carol"] * 40
 
@@ -31,8 +49,10 @@ OTHERS = ["bob", "carol"] * 40
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A log of three parts, two of which have the person, with labels of all predictions."""
-    (tmp_path / "headrace.toml").write_text("")
-    project = load(tmp_path)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "headrace.toml").write_text("")
+    project = load(folder)
     for people in ([*OTHERS, ANNA], OTHERS, [ANNA, *OTHERS, ANNA]):
         log(project, people)
     assert seal_predictions(project) == 243
@@ -115,3 +135,61 @@ def test_a_blob_that_nobody_names_and_that_is_about_others_stays(project: Projec
     ref = Codecs().save(table, open_store(project))
     assert of(project).waits == ()
     assert open_store(project).size(ref.digest, ref.nonce or "") is not None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")  # what is killed closes nothing
+def test_an_erasure_of_a_merged_log_that_was_killed_anywhere_is_completed_by_resume(
+    project: Project, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    expected = without_anna(rows(project))
+    merged(project)
+    at, is_killed = 1, True
+    while is_killed:
+        copy = copied(project.root, tmp_path_factory.mktemp("copy") / "project")
+        sys.setprofile(Killer(at))
+        try:
+            of(copy)
+            is_killed = False
+        except Killed:
+            pass
+        finally:
+            sys.setprofile(None)
+        with read(copy) as views:
+            is_begun = bool(views.erasures())
+        for draft in (copy.home / "store" / "tmp").iterdir():
+            os.utime(draft, (0, 0))
+        done = resume(copy, waits=False, say=lambda _: None)
+        if is_begun:
+            assert [each.waits for each in done] == [()]
+            assert files_with(copy.root) == [], at
+            assert rows(copy) == expected, at
+            assert check(copy, deep=True, repair=False).problems == (), at
+        shutil.rmtree(copy.root)
+        gc.collect()
+        at += 29
+
+
+def test_archives_of_a_merged_log_bring_everybody_but_the_person(project: Project, tmp_path: Path) -> None:
+    was = rows(project)
+    merged(project)
+    backup, old, new = tmp_path / "backup", tmp_path / "old.headrace", tmp_path / "new.headrace"
+    back_up(project, str(backup), keep=None, deep=False, **NO_PROGRESS)
+    export_ledger(project, old, blobs=True, **NO_PROGRESS)
+    of(project)
+    export_ledger(project, new, blobs=True, **NO_PROGRESS)
+    for number, archives in enumerate([(old, new), (new, old)]):
+        folder = tmp_path / f"fresh-{number}"
+        folder.mkdir()
+        (folder / "headrace.toml").write_text("")
+        fresh = load(folder)
+        for archive in archives:
+            import_ledger(fresh, archive, blobs=True, **NO_PROGRESS)
+        merged(fresh)
+        assert rows(fresh) == without_anna(was), archives
+        assert files_with(folder) == []
+        assert check(fresh, deep=True, repair=False).problems == ()
+    restore(project, str(backup), name=None, merge=True, **NO_PROGRESS)
+    assert rows(project) == without_anna(was)
+    assert merged(project) == 0
+    assert files_with(project.home) == []
+    assert check(project, deep=True, repair=False).problems == ()

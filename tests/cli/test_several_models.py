@@ -125,6 +125,43 @@ def flow(least: float = 0.4) -> None:
 @hr.pipeline
 def alone() -> None:
     audit(fit(1).model)
+
+
+class Both(NamedTuple):
+    model: list[float]
+    old: list[float]
+
+
+@hr.stage(kind="train")
+def fit_both() -> Both:
+    return Both([0.2], [0.1])
+
+
+@hr.stage(kind="train")
+def tune(model: list[float]) -> Fitted:
+    return Fitted([model[0] + 0.1])
+
+
+@hr.pipeline
+def together() -> None:
+    both = fit_both()
+    judge(both.model, both.old, 0.4)
+
+
+@hr.pipeline
+def tuned() -> None:
+    first = fit(1).model
+    judge(tune(first).model, first, 0.4)
+
+
+@hr.stage(kind="train")
+def plain(depth: int) -> list[float]:
+    return [0.1 * depth]
+
+
+@hr.pipeline
+def mapped() -> None:
+    judge.map(plain.map([5, 3]), plain.map([1, 2]), 0.4)
 """
 
 
@@ -143,6 +180,24 @@ def test_a_report_says_nothing_of_a_model_with_which_the_judged_one_is_only_comp
     project("run", "flow", "--least", "0.9")
     assert project("register", "latest", "--model", "judged", "--alias", "production").code == 4
     assert project("register", "latest", "fit[1].model", "--model", "old", "--alias", "production").code == 0
+
+
+def test_a_baseline_is_not_refused_for_the_verdict_on_a_model_that_the_same_task_gave_or_that_was_tuned_from_it(
+    project: Shell,
+) -> None:
+    project.write("pipelines.py", COMPARED)
+    for pipeline, judged, compared in (
+        ("together", "fit_both", "fit_both.old"),
+        ("tuned", "tune", "fit.model"),
+        ("mapped", "plain[depth=3]", "plain[1][depth=2]"),
+    ):
+        assert project("run", pipeline).code == 0
+        as_production = ("--model", pipeline, "--alias", "production")
+        assert project("register", "latest", judged, *as_production).code == 4
+        assert project("register", "latest", *as_production).code == 4, "without a task, it is the judged model"
+        added = project("register", "latest", compared, *as_production)
+        assert added.code == 0, added.err
+        assert "No report judges this model" in project("card", f"model:{pipeline}").out
 
 
 def test_the_only_model_of_an_evaluation_is_judged_whatever_its_parameter_is_called(project: Shell) -> None:

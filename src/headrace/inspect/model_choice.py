@@ -49,16 +49,12 @@ def choose(run: Material, words: str | None) -> Chosen:
     forms = {(model.codec, model.type) for name, (_, model) in models.items() if run.rows[name].kind == "train"}
     if forms:  # other stages may give values with the same codecs: only those of the same type as a trained one count
         models = {name: each for name, each in models.items() if (each[1].codec, each[1].type) in forms}
-    of_use = [name for name in models if not run.is_only_compared(name)]
-    for name in reversed(of_use or models):
-        later = run.walk([name], run.needing)
-        if not any(each in models for each in later):  # among several candidates, this is the chosen one
-            path, ref = models[name]
-            return Chosen(task=name, path=path, ref=ref)
-    for name in reversed(names):
-        whole = run.out(name)
-        if run.rows[name].kind == "train" and whole is not None and unlike("model", whole) is None:
-            return Chosen(task=name, path="", ref=whole)
+    chosen = _last(run, models)
+    if chosen is None:
+        wholes = {row.name: run.out(row.name) for row in run.rows.values() if row.name in names and row.kind == "train"}
+        chosen = _last(run, {name: ("", ref) for name, ref in wholes.items() if ref and unlike("model", ref) is None})
+    if chosen is not None:
+        return chosen
     trains = [f"`{row.name}` ({_outcome(run, row)})" for row in run.rows.values() if row.kind == "train"]
     why = (
         f"; its tasks of kind `train`: {', '.join(trains)}" if trains else ", and none of its tasks is of kind `train`"
@@ -67,6 +63,23 @@ def choose(run: Material, words: str | None) -> Chosen:
         f"no task of run `{run.view.run}` made a model{why}",
         hint="return the model from a task of kind `train`, or name the task that made it, after the run",
     )
+
+
+def _last(run: Material, models: dict[str, tuple[str, Ref]]) -> Chosen | None:
+    """Return the last of a run's models, each at a path in a task's output. A model that another task chose from
+    several, or made a new one of, isn't the last. Nor is one with which another model was only compared, unless all
+    are. Return None if there is no model."""
+    lasting = (
+        Chosen(task=name, path=path, ref=ref)
+        for name, (path, ref) in reversed(models.items())
+        if not any(each in models for each in run.walk([name], run.needing))
+    )
+    compared = None
+    for each in lasting:
+        if not run.is_only_compared(each.task, each.ref):
+            return each
+        compared = compared or each
+    return compared
 
 
 def _outcome(run: Material, row: TaskRow) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -10,13 +10,14 @@ from msgspec import Struct
 from headrace.inspect.stage_code import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
+from headrace.plan.resolve import follow
 from headrace.run.events import Approved, Rejected, Renewed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, decode_ref, within
-from headrace.spec.graph import Node, outs
+from headrace.spec.graph import Arg, Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
 
@@ -31,12 +32,14 @@ project's evaluation may call the one model that it judges `previous`."""
 
 class Material(Struct, kw_only=True):
     """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
-    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output."""
+    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output, and
+    `elements`, for each map, the names of its elements."""
 
     view: RunView
     rows: dict[str, TaskRow]
     story: Story
     below: dict[str, list[str]] = {}
+    elements: dict[str, list[str]] = {}
 
     def node(self, task: str) -> Node | None:
         """Return the node of a task. If the task is an element of a map, return the node of the map. If there is no
@@ -51,40 +54,62 @@ class Material(Struct, kw_only=True):
 
     def needing(self, task: str) -> list[str]:
         """Return the names of the tasks that take a task's output. For an element of a map, these include the tasks
-        that take the output of the whole map."""
+        that take the output of the whole map, and of their elements those that take this element's output."""
         if not self.below:
             for each in self.story.nodes:
                 for need in self.needed(each):
                     self.below.setdefault(need, []).append(each)
+            for row in self.rows.values():
+                if row.parent:
+                    self.elements.setdefault(row.parent, []).append(row.name)
         parent = self.rows[task].parent
-        return [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
+        below = [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
+        elements = [name for each in below for name in self.elements.get(each, ()) if self._took(name, task)]
+        return [*below, *elements]
 
-    def using(self, task: str) -> list[str]:
-        """Return the names of the tasks that take a task's output, as `needing` does, without the evaluations that only
-        compare another model with it: their reports and verdicts aren't about this output."""
-        return [each for each in self.needing(task) if not self._only_compares(each, task)]
+    def _took(self, element: str, task: str) -> bool:
+        """Return whether an element of a map got a task's output, given that the map as a whole takes it."""
+        node, row, whole = self.node(element), self.rows[element], self.out(task)
+        if node is None or row.inputs is None or whole is None:
+            return False
+        needs = {task, self.rows[task].parent}
+        inputs, identities = told(row.inputs), {each.identity for each in within(whole)}
+        taking = [param for param, arg in node.args if any(out.task in needs for out in outs(arg))]
+        return any(param not in node.over or inputs.get(param) in identities for param in taking)
 
-    def is_only_compared(self, task: str) -> bool:
-        """Return whether evaluations compare another model with a task's output, and none judges it."""
+    def judging(self, task: str, model: Ref) -> list[str]:
+        """Return all tasks that depend on a task's output, nearest first, without the evaluations that only compare
+        another model with `model`, which is this output or a part of it: their reports and verdicts aren't about it."""
+        return self.walk([task], lambda each: [need for need in self.needing(each) if not self._compares(need, model)])
 
-        def evaluations(step: Callable[[str], list[str]]) -> bool:
-            return any(self.rows[each].kind == "evaluate" for each in self.walk([task], step))
+    def is_only_compared(self, task: str, model: Ref) -> bool:
+        """Return whether evaluations compare another model with `model`, which is a task's output or a part of it, and
+        none judges it."""
 
-        return evaluations(self.needing) and not evaluations(self.using)
+        def evaluated(tasks: list[str]) -> bool:
+            return any(self.rows[each].kind == "evaluate" for each in tasks)
 
-    def _only_compares(self, task: str, need: str) -> bool:
-        node, row = self.node(task), self.rows.get(task)
+        return evaluated(self.walk([task], self.needing)) and not evaluated(self.judging(task, model))
+
+    def _compares(self, task: str, model: Ref) -> bool:
+        """Return whether a task is an evaluation that takes `model` only to compare another model with it."""
+        node, row, stage = self.node(task), self.rows.get(task), self.stage(task)
         if node is None or row is None or row.kind != "evaluate":
             return False
-        needs = {need, self.rows[need].parent}
-        takes = {param: {out.task for out in outs(arg)} for param, arg in node.args}
-        if not COMPARED.issuperset(param for param, tasks in takes.items() if not tasks.isdisjoint(needs)):
+        taken = {param for param, arg in node.args if any(_has(each, model) for each in self._given(task, param, arg))}
+        if not taken or not COMPARED.issuperset(taken):
             return False
-        stage = self.stage(task)
         if stage is not None and stage.function.startswith(_OURS):
             return True
-        others = set[str]().union(*(tasks for param, tasks in takes.items() if param not in COMPARED))
+        others = {out.task for param, arg in node.args if param not in COMPARED for out in outs(arg)}
         return any(each in self.rows and self.rows[each].kind == "train" for each in others)
+
+    def _given(self, task: str, param: str, arg: Arg) -> Iterator[Ref]:
+        """Yield the artifacts of other tasks that a task got for the parameter `param`."""
+        for out in outs(arg):
+            whole = self.out(out.task)
+            if whole is not None:
+                yield self.element(task, param, follow(whole, out.path))
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
         """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,
@@ -103,9 +128,8 @@ class Material(Struct, kw_only=True):
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return the value that a task got for the parameter `param`, where the pipeline passed the constant `ref`. The
-        two differ only for an element of a map: if `ref` is a list that is mapped over, the value is one of its
-        elements."""
+        """Return the value that a task got for the parameter `param`, where the pipeline passed `ref`. The two differ
+        only for an element of a map: if `ref` is a list that is mapped over, the value is one of its elements."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref
@@ -125,6 +149,13 @@ class Material(Struct, kw_only=True):
     def files(self, store: Store) -> Mapping[str, bytes]:
         """Return the source files that the run recorded, or none if they are gone."""
         return sources(store, self.story.bundle)
+
+
+def _has(ref: Ref, model: Ref) -> bool:
+    """Return whether an artifact is or contains `model`, or is a part of it."""
+    return any(each.identity == model.identity for each in within(ref)) or any(
+        each.identity == ref.identity for each in within(model)
+    )
 
 
 def material(views: Views, run: str | None) -> Material:

@@ -293,7 +293,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
         )
     chosen = choose(run, task)
     ref, called = (chosen.ref, chosen.words) if task is None else _exactly(run, task, kind)
-    candidates = _reports_of_data(run, chosen.task) if kind == "dataset" else _reports_of_model(run, chosen.task)
+    candidates = _reports_of_data(run, chosen.task) if kind == "dataset" else _reports_of_model(run, chosen.task, ref)
     origin = f"{run.view.run} {called}"
     if kind == "dataset":
         return Wanted(ref, next(candidates, None), origin)
@@ -301,7 +301,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
     different = {each.identity: each for each in before}
     preparation = next(iter(different.values())) if len(different) == 1 else None
     is_measured = run.rows[chosen.task].kind == "evaluate"
-    return Wanted(ref, next(candidates, None), origin, preparation, judging_task(run, chosen.task), is_measured)
+    return Wanted(ref, next(candidates, None), origin, preparation, judging_task(run, chosen.task, ref), is_measured)
 
 
 def _exactly(run: Material, task: str, kind: addresses.Kind) -> tuple[Ref, str]:
@@ -336,13 +336,13 @@ def _reports_of_data(run: Material, task: str) -> Iterator[Ref]:
             yield from report_refs(run.out(name))
 
 
-def _reports_of_model(run: Material, task: str) -> Iterator[Ref]:
+def _reports_of_model(run: Material, task: str, model: Ref) -> Iterator[Ref]:
     """Yield the reports about a model, the most relevant first.
 
     First come the reports of evaluations after the task, the nearest first. Then comes the task's own report, which is
     about its training data. Last come the reports of other tasks after the task, the latest task first.
     """
-    after = run.walk([task], run.using)
+    after = run.judging(task, model)
     judges = [name for name in after if run.rows[name].kind == "evaluate"]
     others = sorted((name for name in after if name not in judges), key=lambda name: -run.rows[name].ordinal)
     for name in (*judges, task, *others):

@@ -146,13 +146,13 @@ def judging(views: Views, version: VersionView) -> list[Ref]:
     own = [] if version.report is None else [version.report]
     if made is None:
         return [*own, *judging_artifact(views, version.out, version.kind)]
-    return [*own, *judging_task(material(views, made[0]), made[1])]
+    return [*own, *judging_task(material(views, made[0]), made[1], version.out)]
 
 
-def judging_task(run: Material, task: str) -> list[Ref]:
+def judging_task(run: Material, task: str, ref: Ref) -> list[Ref]:
     """Return the reports of a run's evaluations that depend on a task's output, and don't only compare another model
-    with it."""
-    judges = [name for name in run.walk([task], run.using) if run.rows[name].kind == "evaluate"]
+    with `ref`, which is this output or a part of it."""
+    judges = [name for name in run.judging(task, ref) if run.rows[name].kind == "evaluate"]
     return [each for name in judges for each in report_refs(run.out(name))]
 
 
@@ -171,5 +171,5 @@ def judging_artifact(views: Views, ref: Ref, kind: addresses.Kind) -> list[Ref]:
     if kind == "model":
         with suppress(NotFoundError):
             made = Lineage(views).makers(ref.digest)
-            return [each for step in made for each in judging_task(_record(views, step, ref.digest), step.task)]
+            return [each for step in made for each in judging_task(_record(views, step, ref.digest), step.task, ref)]
     return []

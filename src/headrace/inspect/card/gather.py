@@ -93,7 +93,7 @@ class CardMaker:
         chosen = choose(run, words or self._registered_by(run))
         maker_of = trained(run, chosen)
         above = [name for name in run.walk([chosen.task, maker_of], run.needed) if name != maker_of]
-        below = run.walk([chosen.task], run.using)
+        below = run.judging(chosen.task, chosen.ref)
         data = tuple(self._made(run, name, count=True) for name in _in_order(run, above))
         checks = tuple(self._judged(run, _in_order(run, above)))
         results = tuple(self._judged(run, [maker_of, *_in_order(run, {chosen.task, *below})]))

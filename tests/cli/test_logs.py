@@ -60,6 +60,22 @@ def test_a_task_that_was_reused_under_another_name_is_found_by_its_key(project: 
     assert f"this is what `loud` printed in run `{first}`" in reused.err
 
 
+def test_a_task_that_printed_before_new_code_let_it_be_reused_is_not_said_to_have_printed_nothing(
+    project: Shell,
+) -> None:
+    project.write("pipelines.py", PIPELINE)
+    assert project("run", "flow").code == 0
+    other = PIPELINE.replace('"it is"', '"it was"').replace("return 2 * n", "raise ValueError")
+    project.write("pipelines.py", other)
+    run = project("run", "flow", "--json").json["run"]
+    project.write("pipelines.py", PIPELINE)
+    assert project("resume", run, "--new-code").code == 0
+    shown = project("logs", run)
+    assert "it was 1\n" in shown.out
+    assert "printed nothing" not in shown.err
+    assert {each["state"] for each in project("show", run, "--json").json["tasks"]} == {"reused"}
+
+
 def test_a_reused_task_whose_run_is_gone_says_that_too(project: Shell) -> None:
     project.write("pipelines.py", PIPELINE)
     first = project("run", "flow", "--json").json["run"]

@@ -42,19 +42,23 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
             run_id, task = _maker(views, run_id, task)
         printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
         if task is None:
-            _say_what_was_reused(views, run_id)
+            _say_what_was_reused(views, run_id, printed)
         else:
-            _say_how_it_ended(views, run_id, task, printed=printed)
+            _say_how_it_ended(views, run_id, task, printed=task in printed)
     return 0
 
 
-def _say_what_was_reused(views: Views, run: str) -> None:
-    """Print a note that names the run's reused tasks, and the command that prints what they printed where they ran."""
+def _say_what_was_reused(views: Views, run: str, printed: set[str]) -> None:
+    """Print a note that names the run's reused tasks, and the command that prints what they printed where they ran.
+
+    A task in `printed` isn't named: it printed something in this run, before new code let it be reused.
+    """
     if not views.states(run).get("reused"):
         return
     rows = views.rows(run)
     mapped = {row.parent for row in rows}  # their elements print, they don't
-    names = [row.name for row in rows if row.state == "reused" and row.name not in mapped]
+    silent = {row.name for row in rows if row.state == "reused"} - mapped - printed
+    names = [row.name for row in rows if row.name in silent]
     if names:
         command = f"`headrace logs {run} {'TASK' if names[1:] else shlex.quote(names[0])}`"
         told = f"{listed(names, 5)} {'were' if names[1:] else 'was'} reused, and printed nothing in this run"
@@ -86,14 +90,15 @@ def _maker(views: Views, run: str, task: str) -> tuple[str, str]:
     return origin, name
 
 
-def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> bool:
-    """Print pieces of output on stdout, and logged values on stderr. Return whether there were any pieces.
+def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> set[str]:
+    """Print pieces of output on stdout, and logged values on stderr. Return the names of the tasks that printed.
 
     Each time the output of another attempt begins, a head line names the task and the attempt. With `heads`, this line
     is printed on stdout. Without `heads`, it is printed on stderr, so that stdout has only the task's own output. Then
     the very first line is left out if it would name a task's first attempt.
     """
     before: tuple[str, int] | None = None
+    printed: set[str] = set()
     ended = True
     shown = Harmless() if sys.stdout.isatty() else None
     for piece in pieces:
@@ -109,7 +114,8 @@ def _print(pieces: Iterable[Piece | Told], *, heads: bool) -> bool:
             tell(f"--- {piece.task}, attempt {piece.attempt}", "dim")
         say_bytes(piece.data if shown is None else shown.text(piece.data))
         before, ended = now, piece.data.endswith(b"\n")
-    return before is not None
+        printed.add(piece.task)
+    return printed
 
 
 def _tell(logged: Told) -> None:

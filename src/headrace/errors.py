@@ -24,6 +24,7 @@
     ├── LedgerError               exit 5   the ledger can't be read or written
     │   ├── LedgerUnreachable     exit 2   its server or file can't be reached, or refuses access; 5 in a run
     │   ├── LedgerDamaged                  its file was damaged after it was written
+    │   │   └── RecordDamaged              the bytes of an event or of another record in it can't be read
     │   ├── LedgerVersionError    exit 2   another version of Headrace wrote it
     │   ├── LeaseHeld             exit 2   another driver holds the run
     │   └── LeaseLost                      another driver has taken over the run
@@ -247,6 +248,10 @@ class LedgerUnreachable(LedgerError):
 
 class LedgerDamaged(LedgerError):
     """The bytes of the ledger's file aren't those that were written: the disk failed, or a copy was cut short."""
+
+
+class RecordDamaged(LedgerDamaged):
+    """A row of the ledger has bytes that can't be decoded, though the file as a whole can be read."""
 
 
 class LedgerVersionError(LedgerError):

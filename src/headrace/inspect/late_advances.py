@@ -11,7 +11,7 @@ from msgspec import Struct
 from headrace.errors import NotFoundError
 from headrace.inspect.views import CursorView, Views
 from headrace.plan.keys import told
-from headrace.run.events import Event, Launched, Reused, Succeeded, decode_event
+from headrace.run.events import Event, Launched, Reused, Succeeded, stored_event
 from headrace.spec.intent import CURSOR, Advance
 
 _ADVANCE = msgspec.msgpack.encode(Advance.__struct_config__.tag)
@@ -115,7 +115,7 @@ def _advancing(views: Views, run: str) -> list[tuple[dict[str, str], Succeeded]]
 def _with(views: Views, run: str, *marks: bytes) -> Iterator[Event]:
     """Yield the events of a run whose encoded form contains one of these marks. All other events aren't even
     decoded."""
-    return (decode_event(body) for body in views.bodies(run) if any(mark in body for mark in marks))
+    return (stored_event(body) for body in views.bodies(run) if any(mark in body for mark in marks))
 
 
 def _advances(success: Succeeded) -> list[Advance]:

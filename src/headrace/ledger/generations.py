@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import msgspec
 
-from headrace.errors import LedgerDamaged
 from headrace.ledger import records
 from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
@@ -19,7 +18,7 @@ from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
 from headrace.ledger.records import RunRecord, erased
 from headrace.ledger.standing.tables import STANDING as TABLES
-from headrace.run.events import Reused, Taken, decode_event
+from headrace.run.events import Reused, Taken, stored_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import ERASED, Ref, blobs, decode_ref, within
@@ -50,7 +49,7 @@ def regions_of(db: Database, run: int) -> set[str]:
     found = set()
     with suppress(*UNREADABLE):  # `headrace fsck` reports unreadable events
         for _, body in db.execute(db.sql.OF_DRIVER, (run, len(_TAKEN), _TAKEN)).fetchall():
-            event = decode_event(body)
+            event = stored_event(body)
             if isinstance(event, Taken):
                 found |= {region for region in (event.region, *dict(event.others).values()) if region}
     return found
@@ -76,21 +75,9 @@ def of_run(db: Database, run: int) -> Iterator[Naming]:
         yield from (naming for naming in of_output(run, out) if naming[:2] not in seen)
 
 
-def decoded(out: bytes) -> Ref:
-    """Return the reference that the bytes of an output encode.
-
-    Raises:
-        LedgerDamaged: the bytes can't be decoded.
-    """
-    try:
-        return decode_ref(out)
-    except UNREADABLE as error:
-        raise LedgerDamaged(f"an output that the ledger holds can't be read: {error}", hint=RESTORE) from error
-
-
 def of_output(run: int, out: bytes) -> Iterator[Naming]:
     """Yield the generations that an encoded output needs, each with the run's number."""
-    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decoded(out)) if each.nonce != ERASED)
+    return ((each.digest, each.nonce or "", run, each.size) for each in blobs(decode_ref(out)) if each.nonce != ERASED)
 
 
 def needed(db: Database, runs: Sequence[RunRecord], leaving: Container[bytes] = ()) -> Iterator[Naming]:
@@ -152,7 +139,7 @@ def pinned(db: Database) -> frozenset[str]:
             if (run := each.run_of(row)) in numbers:
                 found.add(run)
                 if each.keeps_makers:
-                    digests.setdefault(run, set()).update(decoded(out).digest for out in each.encoded(row))
+                    digests.setdefault(run, set()).update(decode_ref(out).digest for out in each.encoded(row))
     wanted = {numbers[run]: _keys(db, numbers[run], its) for run, its in digests.items()}
     return frozenset({*found, *_makers(db, wanted, numbers)})
 
@@ -162,7 +149,7 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
     the run reused under an earlier code are in its events only."""
     keys, left = set[str](), set(digests)
     for _, key, out in scan.outs(db, run):
-        if held := digests & {ref.digest for ref in within(decoded(out))}:
+        if held := digests & {ref.digest for ref in within(decode_ref(out))}:
             left -= held
             keys.update(() if key is None else (key,))
     for event in _reused(db, run) if left else ():
@@ -174,7 +161,7 @@ def _keys(db: Database, run: int, digests: Set[str]) -> set[str]:
 def _reused(db: Database, run: int) -> Iterator[Reused]:
     """Yield the events of a run that say that it reused a result."""
     for _, body in scan.events(db, run):
-        event = decode_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
+        event = stored_event(body) if body[1 : 1 + len(_REUSED)] == _REUSED else None
         if isinstance(event, Reused):
             yield event
 
@@ -218,4 +205,4 @@ def _reported(data: bytes) -> Iterator[Ref]:
     for body in Frames().feed(data):
         message = decode_up(body)
         if isinstance(message, Report):
-            yield from kept_by(decode_event(message.body))
+            yield from kept_by(stored_event(message.body))

@@ -35,6 +35,7 @@ from headrace.spec.artifact import blobs, decode_ref, fused, gather, generations
 from headrace.spec.endpoint import MOST_PARTS
 from headrace.spec.fleet import Pool
 from headrace.spec.intent import PointKind, RegistryKind, wanted, with_preparation
+from headrace.spec.noun import stored
 
 EARLIER_RUNS = 5
 """In how many earlier runs `earlier` looks for a task. One isn't enough, since a run may end before it reaches the
@@ -52,7 +53,7 @@ class _Head(Struct, frozen=True, array_like=True):
     size: int
 
 
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_head = stored(msgspec.msgpack.Decoder(_Head).decode, "a stored artifact")
 
 
 class RunLedger:

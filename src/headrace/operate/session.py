@@ -31,7 +31,7 @@ from headrace.plan.resolve import LABELS
 from headrace.project.project import Project
 from headrace.project.state import open_ledger, open_store, views
 from headrace.run.driver.driver import Driver
-from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, decode_event
+from headrace.run.events import Cancelled, Event, Opened, Renewed, Taken, stored_event
 from headrace.run.machine.machine import Machine
 from headrace.run.ports import Left
 from headrace.spec.bundle import Bundle
@@ -246,7 +246,7 @@ def replay(lease: RunLedger) -> Machine:
     """Return the state machine of a run, rebuilt from the run's events."""
     machine = Machine()
     for body in lease.events():
-        machine.step(decode_event(body))
+        machine.step(stored_event(body))
     return machine
 
 

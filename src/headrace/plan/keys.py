@@ -8,11 +8,12 @@ import msgspec
 from blake3 import blake3
 
 from headrace.spec.graph import Arg, Const, Many, Out, Secret
+from headrace.spec.noun import stored
 from headrace.spec.stage import Stage
 
 Inputs = tuple[tuple[str, Arg], ...]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode
+_decode = stored(msgspec.msgpack.Decoder(tuple[tuple[str, str], ...]).decode, "a task's stored inputs")
 
 
 def key_of(stage: Stage, inputs: Inputs, platform: str | None) -> tuple[str, bytes]:

@@ -18,6 +18,7 @@ from headrace.spec.code import Code
 from headrace.spec.failure import Failure
 from headrace.spec.graph import Node, Out
 from headrace.spec.intent import Intent, PointKind
+from headrace.spec.noun import stored
 from headrace.spec.policy import Policy
 from headrace.spec.stage import Stage
 
@@ -445,3 +446,5 @@ Event = (
 
 encode_event = msgspec.msgpack.Encoder().encode
 decode_event = msgspec.msgpack.Decoder(Event).decode
+stored_event = stored(decode_event, "a stored event")
+"""Return the event that these bytes of the ledger encode, or raise `RecordDamaged`."""

@@ -10,7 +10,7 @@ import msgspec
 from blake3 import blake3
 from msgspec.structs import replace
 
-from headrace.spec.noun import Row
+from headrace.spec.noun import Row, stored
 
 _encode = msgspec.json.Encoder().encode
 
@@ -52,8 +52,8 @@ class Ref(Row, frozen=True):
         return f"{self.codec}:{self.type}:{self.content or self.digest}"
 
 
-decode_ref = msgspec.msgpack.Decoder(Ref).decode
-"""Return the artifact whose reference these bytes encode."""
+decode_ref = stored(msgspec.msgpack.Decoder(Ref).decode, "a stored artifact")
+"""Return the artifact whose reference these bytes encode, or raise `RecordDamaged`."""
 
 
 class Piece(Row, frozen=True):

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from msgspec import MsgspecError, Struct
 
-UNREADABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
+from headrace.errors import RecordDamaged
+
+_Data = TypeVar("_Data")
+_Value = TypeVar("_Value")
+_UNDECODABLE = (MsgspecError, UnicodeDecodeError, RecursionError)
 """The exceptions that msgspec raises for bytes that it can't decode. For invalid UTF-8 and for values that are nested
 too deep, it raises exceptions of Python, which aren't subclasses of `MsgspecError`."""
+
+UNREADABLE = (*_UNDECODABLE, RecordDamaged)
+"""The exceptions for bytes that can't be decoded: those of msgspec, and the one of a decoder made by `stored`."""
+
+
+def stored(decode: Callable[[_Data], _Value], what: str) -> Callable[[_Data], _Value]:
+    """Return a decoder for bytes that the ledger holds. `decode` decodes them, and `what` names them in an error.
+
+    The returned decoder raises `RecordDamaged` if it can't decode the bytes.
+    """
+
+    def decoded(data: _Data) -> _Value:
+        try:
+            return decode(data)
+        except _UNDECODABLE as error:
+            raise RecordDamaged(
+                f"{what} can't be read: {error}",
+                hint="`headrace fsck --deep` checks the ledger; `headrace restore` brings it back from a backup",
+            ) from error
+
+    return decoded
 
 
 class Noun(Struct, frozen=True, kw_only=True):

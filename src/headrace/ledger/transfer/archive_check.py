@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_args
 
 from blake3 import blake3
 
+from headrace.errors import RecordDamaged
 from headrace.ledger.database.schema import SCHEMA, SINCE
 from headrace.ledger.database.sqlite import nothing
 from headrace.ledger.standing.tables import BY_TABLE, PARTS, STANDING
@@ -210,8 +211,8 @@ class Arrival:
     def _encoded(self, data: bytes, what: str) -> None:
         try:
             self._ref(decode_ref(data))
-        except UNREADABLE as error:
-            raise _Wrong(f"{what} isn't an artifact: {error}") from error
+        except RecordDamaged as error:
+            raise _Wrong(f"in {what}, {error.message}") from error
 
     def _ref(self, ref: Ref) -> None:
         """Check an artifact and its parts."""

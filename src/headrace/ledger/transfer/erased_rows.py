@@ -15,7 +15,7 @@ from headrace.ledger.standing.tables import BY_TABLE, PARTS
 from headrace.ledger.transfer.archive import LOGS, NAMED, RESULTS, Archive, Record, Writer
 from headrace.ledger.transfer.archive_check import columns, shapes
 from headrace.ledger.upkeep.merge import Moves, moved, moved_event
-from headrace.run.events import decode_event, encode_event
+from headrace.run.events import encode_event, stored_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.noun import UNREADABLE
@@ -54,7 +54,7 @@ def refs_in(archive: Archive) -> Iterator[tuple[str, Mapping[str, Any], Ref]]:
 def _refs(table: str, values: Mapping[str, Any]) -> list[Ref]:
     try:
         if table == "events":
-            return kept_by(decode_event(values["body"]))
+            return kept_by(stored_event(values["body"]))
         return [decode_ref(values[name]) for name in _ARTIFACTS.get(table, ()) if values[name] is not None]
     except UNREADABLE:  # `headrace fsck` reports it
         return []
@@ -145,7 +145,7 @@ def _noted(rows: Iterator[Record], named: Inventory) -> Iterator[Record]:
 def _event(body: bytes, small: Moves) -> bytes:
     if not any(digest.encode() in body for digest, _ in small):
         return body
-    event = moved_event(decode_event(body), small)
+    event = moved_event(stored_event(body), small)
     return body if event is None else encode_event(event)
 
 

@@ -14,7 +14,7 @@ from headrace.ledger.database import scan
 from headrace.ledger.database.database import Database
 from headrace.ledger.records import RunRecord
 from headrace.ledger.transfer.archive import LOGS, RUNS, Archive, Record, Writer
-from headrace.run.events import Failed, Span, Succeeded, decode_event
+from headrace.run.events import Failed, Span, Succeeded, stored_event
 from headrace.spec.noun import UNREADABLE
 from headrace.store.store import Logs
 
@@ -43,7 +43,7 @@ def _records(db: Database, run: RunRecord, read: Read, sizes: Sizes) -> Iterator
     told: dict[str, set[tuple[int, int]]] = {log: set() for log in here}
     for _, body in scan.events(db, run.number):
         try:
-            event = decode_event(body)
+            event = stored_event(body)
         except UNREADABLE:
             continue
         if isinstance(event, Succeeded | Failed) and event.log is not None:

@@ -345,6 +345,7 @@ class _Outcome(Struct, frozen=True, kw_only=True):
 
 
 _OUTCOMES = Reader(_Outcome)
+AGAIN = "it can't be resumed, and commands that need what is missing say so: run its pipeline again"
 
 
 def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
@@ -358,7 +359,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
                 about="run",
                 subject=run.id,
                 what=f"holds {count} events, numbered {first} to {last}: some are lost",
-                hint="it can be looked at, but not resumed: run its pipeline again",
+                hint=AGAIN,
             )
         ended = {}
         try:
@@ -368,7 +369,7 @@ def _check_run(db: Database, run: RunRecord) -> Iterator[Problem]:
                 about="run",
                 subject=run.id,
                 what=f"has an event that can't be read: {error}",
-                hint="it can be looked at, but not resumed: run its pipeline again",
+                hint=AGAIN,
             )
         rows = {row.name: row for row in scan.tasks(db, run.number, _OUTCOMES)}
     for task, digest in ended.items():

@@ -32,8 +32,8 @@ from headrace.run.events import (
     Shown,
     Succeeded,
     Traced,
-    decode_event,
     encode_event,
+    stored_event,
 )
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.bundle import Bundle
@@ -111,7 +111,7 @@ def point_run(db: Database, run: int, moves: Moves) -> None:
         if mentions(out) and (to := moved(decode_ref(out), moves)) is not None:
             db.execute(sql.POINT_TASK, (_encode_ref(to), run, name))
     for seq, body in scan.events(db, run):
-        if mentions(body) and (event := moved_event(decode_event(body), moves)) is not None:
+        if mentions(body) and (event := moved_event(stored_event(body), moves)) is not None:
             db.execute(sql.POINT_EVENT, (encode_event(event), run, seq))
     for (digest, nonce), keep in moves.items():
         for size, born in db.execute(sql.BLOB, (run, digest, nonce)).fetchall():

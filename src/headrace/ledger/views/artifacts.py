@@ -14,7 +14,7 @@ from headrace.ledger.database.database import NO_END
 from headrace.ledger.database.opening import connect_to_read
 from headrace.ledger.views.query import Query
 from headrace.ledger.views.rows import RUN_LINES
-from headrace.run.events import decode_event
+from headrace.run.events import stored_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import Ref, decode_ref, within
 
@@ -99,7 +99,7 @@ class ArtifactViews:
     def _earlier_artifacts(self, digest: str) -> dict[str, Ref]:
         """Return the same for what a run made before it got new code: only its events name that."""
         for number in self.runs_telling_of(digest):
-            outs = [ref for body in self.bodies(self.run_id(number)) for ref in kept_by(decode_event(body))]
+            outs = [ref for body in self.bodies(self.run_id(number)) for ref in kept_by(stored_event(body))]
             if found := {ref.digest: ref for out in outs for ref in within(out) if ref.digest.startswith(digest)}:
                 return found
         return {}

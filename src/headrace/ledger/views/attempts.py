@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import itemgetter
 
 from headrace.ledger.views.query import Query
-from headrace.run.events import Checkpointed, Event, Launched, Reused, Succeeded, decode_event
+from headrace.run.events import Checkpointed, Event, Launched, Reused, Succeeded, stored_event
 
 Keys = tuple[dict[int, str], str]
 """The keys of a task's attempts, and the key of its present output."""
@@ -67,7 +67,7 @@ class Attempts:
         return [event for _, event in sorted(found, key=itemgetter(0))]
 
     def _of_kind(self, run: str, kind: type[Event]) -> list[tuple[int, Event]]:
-        return [(seq, decode_event(body)) for seq, body in self._query.of_kind(run, kind)]
+        return [(seq, stored_event(body)) for seq, body in self._query.of_kind(run, kind)]
 
 
 def _path(task: str, result: int, began: dict[tuple[str, int], int | None]) -> set[int]:

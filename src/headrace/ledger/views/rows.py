@@ -19,6 +19,7 @@ from headrace.run.ports import RunRow, TaskLine
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, decode_ref
 from headrace.spec.failure import Failure
+from headrace.spec.noun import stored
 
 GONE = "its driver is gone; resume it"
 PARTS_SHOWN = 64
@@ -33,7 +34,7 @@ class _Head(Struct, frozen=True, array_like=True, gc=False):
     type: str
 
 
-_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_head = stored(msgspec.msgpack.Decoder(_Head).decode, "a stored artifact")
 
 
 class OutputView(Struct, frozen=True, kw_only=True, gc=False):

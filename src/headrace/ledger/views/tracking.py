@@ -35,7 +35,7 @@ from headrace.ledger.views.endpoints import EndpointViews
 from headrace.ledger.views.rows import RUN_LINES, SIGNALS, GonePoolView, RunView, SignalView
 from headrace.ledger.views.views import run_view
 from headrace.run.curves import Curves, LoggedKind, Name, Summary
-from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, decode_event
+from headrace.run.events import Approved, Gone, Logged, Rejected, Taken, Traced, stored_event
 from headrace.run.machine.approvals import read_decision
 from headrace.run.ports import KNOWN_SIGNALS, Signal
 from headrace.spec.artifact import Ref, decode_ref
@@ -192,7 +192,7 @@ class TrackingViews(EndpointViews):
         """Return the run's events with logged values, each with its number. Only events with numbers greater than
         `after` are returned. To follow a live run, call this method again with the last number as `after`."""
         rows = self._query.all(self._sql.LOGGED_SINCE, self._query.run(run).number, after)
-        return [(seq, decode_event(body)) for seq, body in rows]
+        return [(seq, stored_event(body)) for seq, body in rows]
 
     def metric_names(self) -> dict[str, int]:
         """Return the names of all logged numbers, and how many runs logged each."""
@@ -270,7 +270,7 @@ class TrackingViews(EndpointViews):
         curves = Curves()
         for row in self._query.all(self._sql.RUN_BY_ID, metric.run):
             bodies = self._query.all(self._sql.LOGGED_OF, row[0], metric.source)
-            events = [event for _, body in bodies if isinstance(event := decode_event(body), Logged)]
+            events = [event for _, body in bodies if isinstance(event := stored_event(body), Logged)]
             if of_result or len({event.attempt for event in events}) > 1:
                 events = self._counted(events, metric, shown, attempts, of_result=of_result)
             for event in events:
@@ -298,13 +298,13 @@ class TrackingViews(EndpointViews):
     def gone_pools(self, name: str | None = None) -> list[GonePoolView]:
         """Return the pools that didn't answer, so that a driver of the run couldn't use them. Each pool is returned
         once."""
-        events = (decode_event(body) for _, body in self._query.of_kind(name, Gone))
+        events = (stored_event(body) for _, body in self._query.of_kind(name, Gone))
         gone = {each.pool: each for each in events if isinstance(each, Gone)}
         return [GonePoolView(pool=each.pool, why=_without_pool(each), at=each.at) for each in gone.values()]
 
     def had_several_pools(self, name: str | None = None) -> bool:
         """Return whether a run had several pools to choose from, under any of its drivers."""
-        events = (decode_event(body) for _, body in self._query.of_kind(name, Taken))
+        events = (stored_event(body) for _, body in self._query.of_kind(name, Taken))
         return any(each.others for each in events if isinstance(each, Taken))
 
     def decisions(self, name: str | None = None) -> list[Approved | Rejected]:
@@ -319,7 +319,7 @@ class TrackingViews(EndpointViews):
 
     def limits_approvals(self, name: str | None = None) -> bool:
         """Return whether a run has stages with a time limit for their approval."""
-        traces = (decode_event(body) for _, body in self._query.of_kind(name, Traced))
+        traces = (stored_event(body) for _, body in self._query.of_kind(name, Traced))
         return any(stage.within_s for each in traces if isinstance(each, Traced) for stage in each.stages)
 
     def notices(self, *, limit: int = 1000) -> list[NoticeRecord]:

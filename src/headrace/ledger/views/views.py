@@ -39,16 +39,17 @@ from headrace.ledger.views.rows import (
     now_of,
     stage_view,
 )
-from headrace.run.events import Event, Taken, decode_event
+from headrace.run.events import Event, Taken, stored_event
 from headrace.run.ports import LIVE, Earlier, TaskRow
 from headrace.run.story import Story
+from headrace.spec.noun import stored
 
 HISTORY_RUNS = 10
 
 MADE = 1000
 """How many earlier outputs of a task are searched, at most, for an output to reuse."""
 
-_decode_params = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_params = stored(msgspec.json.Decoder(dict[str, Any]).decode, "a run's stored parameters")
 
 
 class Views(ArtifactViews):
@@ -160,7 +161,7 @@ class Views(ArtifactViews):
     def events(self, run: str | None = None) -> Iterator[Event]:
         """Yield a run's events, in order."""
         for body in self.bodies(run):
-            yield decode_event(body)
+            yield stored_event(body)
 
     def events_until_taken(self, run: str | None = None) -> Iterator[Event]:
         """Yield a run's events up to and including the last `Taken`, the event by which the latest driver took the run.

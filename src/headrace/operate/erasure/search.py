@@ -27,7 +27,7 @@ from headrace.ledger.standing.tables import BY_TABLE, STANDING
 from headrace.ledger.views.lineage import Lineage
 from headrace.operate.erasure import outputs
 from headrace.project.project import Project
-from headrace.run.events import Succeeded, decode_event
+from headrace.run.events import Succeeded, stored_event
 from headrace.run.projection import kept_by
 from headrace.spec.artifact import ERASED, Ref, decode_ref, within
 from headrace.spec.endpoint import Erasure, decode_route
@@ -159,7 +159,7 @@ def bundles(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) -
         beat()
         for _, body in scan.events(db, run.number):
             try:
-                kept = kept_by(decode_event(body))
+                kept = kept_by(stored_event(body))
             except UNREADABLE:
                 continue  # `headrace fsck` reports it
             yield from ((each, run.id) for ref in kept for each in within(ref) if each.codec == "bundle")
@@ -186,7 +186,7 @@ def _named(db: Database, runs: Sequence[RunRecord], beat: Callable[[], None]) ->
             yield from ((ref, f"the output of task `{name}` of run `{run.id}`", run.number) for ref in _read(out))
         for _, body in scan.events(db, run.number):
             try:
-                event = decode_event(body)
+                event = stored_event(body)
             except UNREADABLE:
                 continue  # `headrace fsck` reports it
             task = event.task if isinstance(event, Succeeded) else None

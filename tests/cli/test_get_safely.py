@@ -78,12 +78,19 @@ def test_stdout_that_is_named_as_the_file_has_the_file_and_nothing_else(
     ran: Shell, words: tuple[str, ...], ends: bytes
 ) -> None:
     told = {}
-    for to in ("/dev/stdout", "/dev/fd/1", "file.html" if words[0] != "get" else "file.json"):
+    (ran.folder / "link").symlink_to("/dev/../dev/stdout")
+    for to in (
+        "/dev/stdout",
+        "/dev/fd/1",
+        "/dev/../dev/stdout",
+        "link",
+        "file.html" if words[0] != "get" else "file.json",
+    ):
         with (ran.folder / "out").open("wb") as out:
             done = subprocess.run([*COMMAND, *words, "--to", to], check=False, cwd=ran.folder, stdout=out, timeout=60)
         assert done.returncode == 0
         told[to] = (ran.folder / "out").read_bytes()
-    assert told["/dev/stdout"] == told["/dev/fd/1"]
+    assert told["/dev/stdout"] == told["/dev/fd/1"] == told["/dev/../dev/stdout"] == told["link"]
     assert told["/dev/stdout"].endswith(ends)
     assert b"/dev/" not in told["/dev/stdout"][-30:]
     assert told.popitem()[1].startswith(b"file.")

@@ -18,6 +18,8 @@ from headrace.errors import UsageError
 
 PAGES = (".html", ".htm")
 """Suffixes of an HTML page."""
+_LINKS = 40
+"""So many links are followed from one to the next, as Linux does."""
 _OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
 
 
@@ -100,10 +102,14 @@ def is_stdout(path: Path) -> bool:
 def _opened(path: Path) -> int | None:
     """Return the descriptor of the open file that a path such as `/dev/stdout` stands for, or None. Even if this is a
     file of a user, it must not be replaced: other output was written to it before, and more may follow."""
-    matched = _OPENED.fullmatch(str(path))
-    if matched is None:
-        return None
-    return {"stdout": 1, "stderr": 2}.get(matched[1]) or int(matched[2])
+    for _ in range(_LINKS):
+        matched = _OPENED.fullmatch(os.path.normpath(path.absolute()))
+        if matched is not None:
+            return {"stdout": 1, "stderr": 2}.get(matched[1]) or int(matched[2])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
 
 
 def _pour(aside: Path, to: Path | int) -> None:

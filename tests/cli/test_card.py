@@ -288,6 +288,36 @@ def test_a_version_that_no_task_of_its_run_made_has_no_card_and_says_why(project
     assert told.format("model:copy:1", given, "") in project("card", "model:copy").err
 
 
+MODEL_OF_BYTES = """
+from pathlib import Path
+
+import headrace as hr
+
+@hr.stage(kind="train")
+def fit() -> hr.File:
+    Path("model.txt").write_text("weights " * 1000)
+    return hr.File("model.txt")
+
+@hr.pipeline
+def train() -> None:
+    fit()
+"""
+
+
+def test_a_version_that_was_registered_from_another_one_or_by_its_digest_has_the_card_of_the_run_that_made_it(
+    project: Shell,
+) -> None:
+    project.write("pipelines.py", MODEL_OF_BYTES)
+    run = project("run", "train", "--json").json["run"]
+    assert project("register", run, "--model", "first").code == 0
+    digest = project("card", run, "--json").json["digest"]
+    for origin, name in (("model:first", "second"), ("model:second", "third"), (digest, "fourth")):
+        registered = project("register", origin, "--model", name)
+        assert registered.code == 0, registered.err
+        card = project("card", f"model:{name}", "--json")
+        assert (card.code, card.json.get("run")) == (0, run), card.out
+
+
 def test_there_is_no_card_of_a_table(once: Shell) -> None:
     (run,) = _runs(once)
     wrong = once("card", "latest", "check.table")

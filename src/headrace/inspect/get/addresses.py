@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
 from msgspec import Struct
 
 from headrace.errors import NotFoundError, UsageError
 from headrace.inspect.views import VersionView, Views
+from headrace.ledger.views.lineage import Lineage
 from headrace.spec.artifact import Ref, decode_ref, within
 
 Kind = Literal["model", "dataset"]
@@ -67,10 +69,10 @@ def must_be_address(word: str) -> Address:
 def maker(views: Views, version: VersionView) -> tuple[str, str] | None:
     """Return the run and the task that made a version's artifact, or None if that is no longer known.
 
-    The run is the run that registered the version. If a user registered it on the command line, it is the run that the
-    artifact was taken from. The task is the first task of that run whose output is or contains the artifact.
+    The run is the one that `_run_of` returns. The task is the first task of that run whose output is or contains the
+    artifact.
     """
-    run = version.run or (version.origin or "").partition(" ")[0]
+    run = _run_of(views, version)
     try:
         rows = views.rows(run) if run else []
     except NotFoundError:
@@ -85,7 +87,7 @@ def no_maker(views: Views, version: VersionView) -> NotFoundError:
     """Return the error to raise for a version of which `maker` finds no task. Its run is forgotten, or was only given
     the artifact, or made it before the run got new code."""
     word = f"{version.kind}:{version.name}:{version.version}"
-    run = version.run or (version.origin or "").partition(" ")[0]
+    run = _run_of(views, version)
     try:
         story = views.story(run) if run else None
     except NotFoundError:
@@ -100,6 +102,26 @@ def no_maker(views: Views, version: VersionView) -> NotFoundError:
         f"the run that made `{word}` is no longer known",
         hint=f"`{word}` was registered from {version.run or version.origin or 'elsewhere'}",
     )
+
+
+def _run_of(views: Views, version: VersionView) -> str:
+    """Return the run that registered a version. If a user registered it on the command line, return the run that the
+    artifact was taken from, through other versions if need be; for an artifact that was named by its digest, return the
+    last run that made it. Return an empty text if that is no longer known."""
+    seen = set[str]()
+    while True:
+        origin = version.run or (version.origin or "").partition(" ")[0]
+        source = address(origin)
+        if source is not None and origin not in seen:
+            seen.add(origin)  # a merged archive may bring versions that name each other
+            with suppress(NotFoundError, UsageError):
+                version = views.resolve(source.kind, source.name)
+                continue
+            return ""
+        if version.run is None and origin == "artifact":
+            with suppress(NotFoundError):
+                return next((step.run for step in Lineage(views).makers(version.out.digest) if not step.earlier), "")
+        return origin if source is None else ""
 
 
 def _holds(ref: Ref, digest: str) -> bool:

@@ -154,6 +154,16 @@ def tuned() -> None:
     judge(tune(first).model, first, 0.4)
 
 
+@hr.stage
+def halved(model: list[float]) -> Fitted:
+    return Fitted([model[0] / 2])
+
+
+@hr.pipeline
+def made_from() -> None:
+    judge(fit(3).model, halved(fit(1).model).model, 0.4)
+
+
 @hr.stage(kind="train")
 def plain(depth: int) -> list[float]:
     return [0.1 * depth]
@@ -189,6 +199,7 @@ def test_a_baseline_is_not_refused_for_the_verdict_on_a_model_that_the_same_task
     for pipeline, judged, compared in (
         ("together", "fit_both", "fit_both.old"),
         ("tuned", "tune", "fit.model"),
+        ("made_from", "fit.model", "fit[1].model"),
         ("mapped", "plain[depth=3]", "plain[1][depth=2]"),
     ):
         assert project("run", pipeline).code == 0

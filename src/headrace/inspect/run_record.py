@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec import Struct
 from headrace.inspect.stage_code import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
-from headrace.plan.resolve import follow
+from headrace.plan.resolve import Unmappable, follow
 from headrace.run.events import Approved, Rejected, Renewed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
@@ -32,14 +33,14 @@ project's evaluation may call the one model that it judges `previous`."""
 
 class Material(Struct, kw_only=True):
     """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
-    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output, and
-    `elements`, for each map, the names of its elements."""
+    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output.
+    `elements` caches, for each parameter of each map, the elements that got each value (by its identity)."""
 
     view: RunView
     rows: dict[str, TaskRow]
     story: Story
     below: dict[str, list[str]] = {}
-    elements: dict[str, list[str]] = {}
+    elements: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def node(self, task: str) -> Node | None:
         """Return the node of a task. If the task is an element of a map, return the node of the map. If there is no
@@ -60,27 +61,29 @@ class Material(Struct, kw_only=True):
                 for need in self.needed(each):
                     self.below.setdefault(need, []).append(each)
             for row in self.rows.values():
-                if row.parent:
-                    self.elements.setdefault(row.parent, []).append(row.name)
+                for param, identity in told(row.inputs).items() if row.parent and row.inputs is not None else ():
+                    self.elements.setdefault((row.parent or "", param), {}).setdefault(identity, []).append(row.name)
         parent = self.rows[task].parent
         below = [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
-        elements = [name for each in below for name in self.elements.get(each, ()) if self._took(name, task)]
-        return [*below, *elements]
+        return list(dict.fromkeys([*below, *(name for each in below for name in self._elements_with(each, task))]))
 
-    def _took(self, element: str, task: str) -> bool:
-        """Return whether an element of a map got a task's output, given that the map as a whole takes it."""
-        node, row, whole = self.node(element), self.rows[element], self.out(task)
-        if node is None or row.inputs is None or whole is None:
-            return False
-        needs = {task, self.rows[task].parent}
-        inputs, identities = told(row.inputs), {each.identity for each in within(whole)}
-        taking = [param for param, arg in node.args if any(out.task in needs for out in outs(arg))]
-        return any(param not in node.over or inputs.get(param) in identities for param in taking)
+    def _elements_with(self, name: str, task: str) -> Iterator[str]:
+        """Yield the elements of a map that got a task's output, given that the map as a whole takes it."""
+        node, whole, needs = self.story.nodes[name], self.out(task), {task, self.rows[task].parent}
+        identities = set() if whole is None else {each.identity for each in within(whole)}
+        for param, arg in node.args:
+            if any(out.task in needs for out in outs(arg)):
+                for identity, elements in self.elements.get((name, param), {}).items():
+                    yield from elements if param not in node.over or identity in identities else ()
 
     def judging(self, task: str, model: Ref) -> list[str]:
         """Return all tasks that depend on a task's output, nearest first, without the evaluations that only compare
         another model with `model`, which is this output or a part of it: their reports and verdicts aren't about it."""
-        return self.walk([task], lambda each: [need for need in self.needing(each) if not self._compares(need, model)])
+
+        def step(need: str) -> list[str]:
+            return [each for each in self.needing(need) if not self._only_compares(each, need, model)]
+
+        return self.walk([task], step)
 
     def is_only_compared(self, task: str, model: Ref) -> bool:
         """Return whether evaluations compare another model with `model`, which is a task's output or a part of it, and
@@ -91,25 +94,29 @@ class Material(Struct, kw_only=True):
 
         return evaluated(self.walk([task], self.needing)) and not evaluated(self.judging(task, model))
 
-    def _compares(self, task: str, model: Ref) -> bool:
-        """Return whether a task is an evaluation that takes `model` only to compare another model with it."""
+    def _only_compares(self, task: str, need: str, model: Ref) -> bool:
+        """Return whether a task is an evaluation that only compares another model with `model`. If it doesn't take
+        `model` itself, what it takes from the task `need` counts, which was made from `model`."""
         node, row, stage = self.node(task), self.rows.get(task), self.stage(task)
         if node is None or row is None or row.kind != "evaluate":
             return False
+        takes = {param: {out.task for out in outs(arg)} for param, arg in node.args}
         taken = {param for param, arg in node.args if any(_has(each, model) for each in self._given(task, param, arg))}
-        if not taken or not COMPARED.issuperset(taken):
+        needs = {need, self.rows[need].parent}
+        if not COMPARED.issuperset(taken or {param for param, tasks in takes.items() if not tasks.isdisjoint(needs)}):
             return False
         if stage is not None and stage.function.startswith(_OURS):
             return True
-        others = {out.task for param, arg in node.args if param not in COMPARED for out in outs(arg)}
+        others = set[str]().union(*(tasks for param, tasks in takes.items() if param not in COMPARED))
         return any(each in self.rows and self.rows[each].kind == "train" for each in others)
 
     def _given(self, task: str, param: str, arg: Arg) -> Iterator[Ref]:
         """Yield the artifacts of other tasks that a task got for the parameter `param`."""
         for out in outs(arg):
             whole = self.out(out.task)
-            if whole is not None:
-                yield self.element(task, param, follow(whole, out.path))
+            with suppress(Unmappable):  # the output is of an earlier code
+                if whole is not None:
+                    yield self.element(task, param, follow(whole, out.path))
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
         """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,

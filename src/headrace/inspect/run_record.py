@@ -73,8 +73,9 @@ class Material(Struct, kw_only=True):
         identities = set() if whole is None else {each.identity for each in within(whole)}
         for param, arg in node.args:
             if any(out.task in needs for out in outs(arg)):
-                for identity, elements in self.elements.get((name, param), {}).items():
-                    yield from elements if param not in node.over or identity in identities else ()
+                got = self.elements.get((name, param), {})
+                for identity in identities if param in node.over else got:
+                    yield from got.get(identity, ())
 
     def judging(self, task: str, model: Ref) -> list[str]:
         """Return all tasks that depend on a task's output, nearest first, without the evaluations that only compare

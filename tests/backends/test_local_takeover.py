@@ -88,6 +88,12 @@ def worker_of(stand: LocalStand) -> psutil.Process:
     return worker
 
 
+def stop(process: psutil.Process) -> None:
+    """Stop a process, and wait until it has stopped: one that waits for a busy processor stops only afterwards."""
+    process.suspend()
+    wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
+
+
 def test_16_workers_are_heard_within_a_second_and_go_on(drivers: Drivers) -> None:
     numbers = range(1, 17)
     ear = drivers.next()
@@ -198,7 +204,7 @@ def test_a_driver_whose_turn_is_over_ends_no_worker_of_the_newer_one(drivers: Dr
 def test_a_worker_that_is_stopped_is_ended_and_what_it_had_reported_is_heard(drivers: Drivers) -> None:
     ear = waiting(drivers, "wait", drivers.stand.order("one", "first"))
     worker = worker_of(drivers.stand)
-    worker.suspend()
+    stop(worker)
     ear.backend.abandon()
     begun = time.monotonic()
     after = drivers.next()
@@ -211,7 +217,7 @@ def test_a_worker_that_is_stopped_is_ended_and_what_it_had_reported_is_heard(dri
 def test_a_worker_that_is_stopped_for_a_moment_only_is_kept(drivers: Drivers) -> None:
     ear = waiting(drivers)
     worker = worker_of(drivers.stand)
-    worker.suspend()
+    stop(worker)
     ear.backend.abandon()
     timer = threading.Timer(0.3, worker.resume)
     timer.start()
@@ -226,7 +232,7 @@ def test_where_the_process_that_begins_workers_does_not_answer_all_is_ended(
     ear = waiting(drivers)
     zygote = worker_of(drivers.stand).parent()
     assert zygote is not None
-    zygote.suspend()
+    stop(zygote)
     ear.backend.abandon()
     after = drivers.next()
     begun = time.monotonic()

@@ -264,6 +264,36 @@ def test_what_cannot_be_compared_is_said_and_stops() -> None:
         ingest.check(pa.table({"x": [1]}), Contract(columns={"x": Column(max_length=2)}))
 
 
+@pytest.mark.parametrize(
+    ("texts", "kind", "said"),
+    [
+        (["1", "2.5", None, "12k", "x"], "number", "`12k` in row 3, counted from 0"),
+        (["1", "2", "2.5"], "integer", "`2.5` in row 2, counted from 0"),
+        (["2024-02-29", "2024-02-30"], "date", "`2024-02-30` in row 1, counted from 0"),
+        (["2024-02-29", ""], "timestamp", '`""` in row 1, counted from 0'),
+        (["true", "no"], "boolean", "`no` in row 1, counted from 0"),
+        (["1", "300"], "uint8", "`300` in row 1, counted from 0"),
+    ],
+)
+def test_a_column_that_one_text_keeps_from_its_type_names_the_text(
+    texts: list[str | None], kind: str, said: str
+) -> None:
+    for text_type in (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())):
+        pieces = [pa.array(piece, text_type) for piece in (texts[:1], texts[1:])]
+        contract = Contract(columns={"x": Column(type=kind, min=0)}, otherwise="quarantine")
+        with pytest.raises(DataError) as found:
+            ingest.check(pa.table({"x": pa.chunked_array(pieces)}), contract)
+        told = f"`x: type`: it is `{text_type}`, not `{kind}`: the first text that can't be read as one is {said}"
+        assert told in str(found.value)
+        assert f"`x: range`: it can't be checked in a column of `{text_type}`" in str(found.value)
+
+
+def test_a_column_of_texts_that_could_all_be_numbers_says_so() -> None:
+    contract = Contract(columns={"x": Column(type="number")})
+    with pytest.raises(DataError, match="not `number`, though each of its texts can be read as one"):
+        ingest.check(pa.table({"x": ["1", None, "1e3"]}), contract)
+
+
 def test_a_rule_that_cannot_be_held_against_a_column_takes_no_other_along() -> None:
     column = Column(min=0, allowed=("x",), actions={"range": "warn"})
     with pytest.raises(DataError, match="`x: allowed`: 'x' can't be a value of a column of type `int64`"):

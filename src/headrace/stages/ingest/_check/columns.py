@@ -8,6 +8,7 @@ the CPU's cache.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.errors import DefinitionError
-from headrace.models.types import bound, is_text, plain_type, type_is
+from headrace.models.types import bound, is_text, kind_named, plain_type, type_is
 from headrace.stages.ingest._check.contract import Action, Column
-from headrace.stages.ingest._check.finding import NONE, Finding, of_rows, shown
+from headrace.stages.ingest._check.finding import NONE, Finding, cell, of_rows, shown
 
 BLOCK = 1 << 16
 TEXT_BLOCK = 1 << 17
@@ -26,17 +27,61 @@ Rows = np.ndarray[Any, Any]
 
 def check_column(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> list[Finding]:
     """Return the finding of each rule of a column, except `unique`, which `check.py` checks."""
-    kind = values.type
+    kind, fits = values.type, True
     found: list[Finding] = []
     if column.type is not None:
         fits = type_is(kind, column.type)
-        why = f"it is `{kind}`" if fits else f"it is `{kind}`, not `{column.type}`"
+        why = f"it is `{kind}`" if fits else f"it is `{kind}`, not `{column.type}`{_misfit(values, column.type)}"
         found.append(Finding(rule=f"{name}: type", action=column.action("type", otherwise), holds=fits, why=why))
     if not column.null:
         rows = null_rows(values) if values.null_count else NONE
         found.append(_finding(name, column, "null", rows, values, otherwise, "filled"))
-    found += _values(name, column, values, otherwise)
+    for each in _values(name, column, values, otherwise):
+        is_moot = each.holds is None and not fits
+        found.append(replace(each, why=f"it can't be checked in a column of `{kind}`") if is_moot else each)
     return found
+
+
+def _misfit(values: pa.ChunkedArray, wanted: str) -> str:
+    """If a column has texts where another type is wanted, say which text can't be read as one, otherwise return an
+    empty text."""
+    kind = _READ_AS.get(wanted) or kind_named(wanted)
+    if kind is None or is_text(kind) or not is_text(plain_type(values.type)):
+        return ""
+    start = 0
+    for chunk in values.chunks:
+        texts = _plain(_decoded(chunk))
+        try:
+            place = next(_unreadable(texts, kind), None)
+        except pa.ArrowNotImplementedError:
+            return ""
+        if place is not None:
+            text = cell(texts[place].as_py())
+            return f": the first text that can't be read as one is `{text}` in row {start + place:,}, counted from 0"
+        start += len(chunk)
+    return ", though each of its texts can be read as one"
+
+
+_READ_AS = {
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "boolean": pa.bool_(),
+}
+
+
+def _unreadable(texts: pa.Array, kind: pa.DataType) -> Iterator[int]:
+    """Yield the places of the texts that Arrow can't read as values of this type, found by halving."""
+    try:
+        texts.cast(kind)
+    except pa.ArrowInvalid:
+        half = len(texts) // 2
+        if half == 0:
+            yield 0
+        else:
+            yield from _unreadable(texts[:half], kind)
+            yield from (half + place for place in _unreadable(texts[half:], kind))
 
 
 def _values(name: str, column: Column, values: pa.ChunkedArray, otherwise: Action) -> Iterator[Finding]:

@@ -200,6 +200,38 @@ def test_a_model_that_any_report_after_it_says_no_to_is_refused(project: Shell) 
     assert project("alias", "model:known", "production").code == 4, "the run that it is from is kept"
 
 
+def test_a_model_that_a_later_run_judged_anew_is_judged_by_the_run_that_is_named(project: Shell) -> None:
+    more = """
+    @hr.stage(kind="evaluate")
+    def judge(model: dict, least: int) -> Report:
+        fair = Verdict(rule=f"depth >= {least}", holds=model["depth"] >= least, why="it is")
+        return Report(title="Judged", passed=fair.holds, verdicts=(fair,))
+
+
+    @hr.stage(kind="train")
+    def learn() -> dict:
+        return {"depth": 4, "padding": "-" * 10_000}
+
+
+    @hr.pipeline
+    def judged(least: int = 4) -> None:
+        judge(learn(), least)
+    """
+    project.write("pipelines.py", PIPELINES + textwrap.dedent(more))
+    strict, lax = (project("run", "judged", "--least", least, "--json").json["run"] for least in ("5", "4"))
+    learned = next(task for task in project("show", lax, "--json").json["tasks"] if task["name"] == "learn")
+    assert learned["state"] == "reused"
+    digest = learned["outputs"][0]["digest"]
+    for words in ((strict, "learn"), (digest,)):
+        refused = project("register", *words, "--model", "m", "--alias", "production")
+        assert (refused.code, "didn't pass: depth >= 5" in refused.err) == (4, True), words
+    assert project("register", strict, "learn", "--model", "strict").code == 0
+    assert project("alias", "model:strict", "production").code == 4
+    assert project("register", lax, "learn", "--model", "lax").code == 0
+    assert project("alias", "model:lax", "production").code == 0
+    assert project("register", lax, "learn", "--model", "other", "--alias", "production").code == 0
+
+
 def test_an_artifact_is_judged_by_the_reports_of_the_code_that_made_it(project: Shell) -> None:
     more = """
     @hr.stage(kind="train")

@@ -135,6 +135,17 @@ def test_get_writes_over_nothing_that_was_not_named(ran: Shell, task: str) -> No
         assert mine.read_text() != "mine"
 
 
+@pytest.mark.parametrize("task", ["named", "folder", "number"])
+def test_a_folder_that_is_not_there_is_named_and_not_made(ran: Shell, task: str) -> None:
+    got = ran("get", "latest", task, "--to", "nowhere/of/mine")
+    assert (got.code, got.out) == (2, "")
+    assert got.err == (
+        "error: can't write `nowhere/of/mine`: there is no folder `nowhere/of`\n"
+        "hint: make it, or give another path by `--to`\n"
+    )
+    assert not (ran.folder / "nowhere").exists()
+
+
 def test_getting_the_same_again_is_no_error(ran: Shell) -> None:
     first, again = ran("get", "latest", "number"), ran("get", "latest", "number")
     assert (again.code, again.out) == (0, first.out)

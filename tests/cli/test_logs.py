@@ -190,3 +190,50 @@ def test_a_task_that_printed_nothing_is_told_with_what_became_of_it(project: She
     assert (shown.code, shown.out) == (0, "")
     assert "`best` printed nothing; it has succeeded: " in shown.err
     assert "printed nothing" not in project("logs", run, "one").err
+
+
+def test_a_run_whose_failed_tasks_printed_nothing_says_why_they_failed(project: Shell) -> None:
+    project.write(
+        "pipelines.py",
+        """
+        import headrace as hr
+        from headrace.stages import ingest
+
+        @hr.stage
+        def loud() -> None:
+            print("here")
+            raise ValueError("no")
+
+        @hr.stage
+        def silent() -> int:
+            return 1
+
+        @hr.pipeline
+        def missing() -> None:
+            ingest.files("nowhere.csv")
+            loud()
+
+        @hr.pipeline
+        def many() -> None:
+            for number in range(7):
+                ingest.files(f"nowhere{number}.csv")
+
+        @hr.pipeline
+        def still() -> None:
+            silent()
+        """,
+    )
+    project("run", "missing")
+    shown = project("logs", "latest")
+    assert "here" in shown.out
+    assert shown.err.startswith("note: `files_version` printed nothing; it failed: user: `nowhere.csv` is not there\n")
+    assert shown.err.count("note: ") == 1
+    project("run", "many")
+    shown = project("logs", "latest")
+    assert shown.out == ""
+    assert shown.err.count("` printed nothing; it failed: ") == 5
+    assert "note: 2 more tasks failed and printed nothing: `headrace show " in shown.err
+    project("run", "still")
+    shown = project("logs", "latest")
+    assert shown.out == ""
+    assert re.fullmatch(r"note: no task of run `\S+` has printed anything\n", shown.err)

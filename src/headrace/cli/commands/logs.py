@@ -12,7 +12,7 @@ import click
 from headrace.cli import complete, options
 from headrace.cli.terminal.metrics import point_text
 from headrace.cli.terminal.terminal import Harmless, paint, say_bytes, tell
-from headrace.errors import listed
+from headrace.errors import FEW, listed
 from headrace.inspect.logs import Piece, Told, follow, logs, maker
 from headrace.inspect.views import Views, in_words, read
 from headrace.project import project
@@ -30,7 +30,8 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
     and a line on stderr says when another attempt begins.
 
     A reused task has printed nothing in RUN. With TASK, its output from the run that made its result is printed.
-    Without TASK, a line on stderr says which tasks were reused.
+    Without TASK, lines on stderr say which tasks were reused, and which failed tasks printed nothing, with their
+    errors.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.
@@ -43,6 +44,7 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
         printed = _print((follow if following else logs)(found, views, run_id, task), heads=task is None)
         if task is None:
             _say_what_was_reused(views, run_id, printed)
+            _say_what_failed_silently(views, run_id, printed)
         else:
             _say_how_it_ended(views, run_id, task, printed=task in printed)
     return 0
@@ -63,6 +65,20 @@ def _say_what_was_reused(views: Views, run: str, printed: set[str]) -> None:
         command = f"`headrace logs {run} {'TASK' if names[1:] else shlex.quote(names[0])}`"
         told = f"{listed(names, 5)} {'were' if names[1:] else 'was'} reused, and printed nothing in this run"
         tell(f"{told}: {command} prints the output of the run that made the result", label="note:")
+
+
+def _say_what_failed_silently(views: Views, run: str, printed: set[str]) -> None:
+    """Print a note on each failed task that printed nothing, with its error. If no task printed anything, say that."""
+    states = views.states(run)
+    if states.get("failed"):
+        heard = printed | {row.parent for row in views.rows(run)}  # of a map, the elements print
+        silent = [each for each in views.show(run).tasks or () if each.state == "failed" and each.name not in heard]
+        for each in silent[:FEW]:
+            tell(f"`{each.name}` printed nothing; it failed: {each.reason}", label="note:")
+        if silent[FEW:]:
+            tell(f"{len(silent) - FEW} more tasks failed and printed nothing: `headrace show {run}`", label="note:")
+    elif not printed and not states.get("reused"):
+        tell(f"no task of run `{run}` has printed anything", label="note:")
 
 
 def _say_how_it_ended(views: Views, run: str, task: str, *, printed: bool) -> None:

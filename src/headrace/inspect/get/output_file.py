@@ -58,12 +58,16 @@ def written(to: Path | None, name: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _check_path(to: Path | None) -> None:
-    """Raise UsageError for a path that no file can have: one that leads through a file, or a name that is too long."""
+    """Raise UsageError for a path that no file can have: one that leads through a file, or into a folder that doesn't
+    exist, or a name that is too long."""
     try:
         if to is not None:
             to.lstat()
     except FileNotFoundError:
-        return
+        if to is not None and not to.parent.exists():
+            raise UsageError(
+                f"can't write `{to}`: there is no folder `{to.parent}`", hint="make it, or give another path by `--to`"
+            ) from None
     except OSError as error:
         raise UsageError(f"can't write `{to}`: {error.strerror}", hint="give another path by `--to`") from error
 

@@ -199,7 +199,8 @@ def test_a_form_that_it_can_not_have_is_refused(ran: Project, tmp_path: Path, ta
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".arrow"])
 def test_why_it_can_not_be_written_is_said(ran: Project, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / "nowhere" / f"x{suffix}"
+    path = tmp_path / f"link{suffix}"
+    path.symlink_to(tmp_path / "nowhere" / f"x{suffix}")
     with pytest.raises(UsageError, match=rf"can't write `{path}`: .*No such file or directory") as caught:
         get.get(ran, "latest", "polar", path, columns=["n"])
     assert "/.x" not in caught.value.message, "the name that it had until it was whole"

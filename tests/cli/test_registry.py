@@ -217,7 +217,8 @@ def test_a_model_that_a_later_run_judged_anew_is_judged_by_the_run_that_is_named
     def judged(least: int = 4) -> None:
         judge(learn(), least)
     """
-    project.write("pipelines.py", PIPELINES + textwrap.dedent(more))
+    code = PIPELINES + textwrap.dedent(more)
+    project.write("pipelines.py", code)
     strict, lax = (project("run", "judged", "--least", least, "--json").json["run"] for least in ("5", "4"))
     learned = next(task for task in project("show", lax, "--json").json["tasks"] if task["name"] == "learn")
     assert learned["state"] == "reused"
@@ -227,6 +228,15 @@ def test_a_model_that_a_later_run_judged_anew_is_judged_by_the_run_that_is_named
         assert (refused.code, "didn't pass: depth >= 5" in refused.err) == (4, True), words
     assert project("register", strict, "learn", "--model", "strict").code == 0
     assert project("alias", "model:strict", "production").code == 4
+    project.write(
+        "pipelines.py",
+        (PIPELINES + textwrap.dedent(more)).replace("def learn() -> dict:\n", "def learn() -> dict:\n    print(1)\n"),
+    )
+    assert project("run", "judged", "--json").json["run"] != lax
+    assert project("register", digest, "--model", "twice").code == 0
+    for version in ("model:twice", "model:renamed"):
+        assert project("alias", version, "production").code == 4, "two runs made it, and one refused it"
+        project("register", "model:twice", "--model", "renamed")
     assert project("register", lax, "learn", "--model", "lax").code == 0
     assert project("alias", "model:lax", "production").code == 0
     assert project("register", lax, "learn", "--model", "other", "--alias", "production").code == 0

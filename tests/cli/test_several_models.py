@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Shell
 
 PIPELINES = """
@@ -108,7 +110,8 @@ def fit(depth: int) -> Fitted:
 @hr.stage(kind="evaluate")
 def judge(model: list[float], baseline: list[float], least: float) -> Report:
     good = model[0] >= least
-    return Report(title="Judged", passed=good, verdicts=(Verdict(rule="good", holds=good, why=f"{model[0]:g}"),))
+    title = f"Judged by {least}"
+    return Report(title=title, passed=good, verdicts=(Verdict(rule="good", holds=good, why=f"{model[0]:g}"),))
 
 
 @hr.stage(kind="evaluate")
@@ -172,6 +175,17 @@ def plain(depth: int) -> list[float]:
 @hr.pipeline
 def mapped() -> None:
     judge.map(plain.map([5, 3]), plain.map([1, 2]), 0.4)
+
+
+@hr.pipeline
+def listed() -> None:
+    worst, good, best = plain(3), plain(5), plain(7)
+    judge.map([worst, good], [good, best], 0.4)
+
+
+@hr.pipeline
+def sliced(most: float = 0.4) -> None:
+    judge.map(plain(5), plain(1), [0.3, most])
 """
 
 
@@ -201,14 +215,43 @@ def test_a_baseline_is_not_refused_for_the_verdict_on_a_model_that_the_same_task
         ("tuned", "tune", "fit.model"),
         ("made_from", "fit.model", "fit[1].model"),
         ("mapped", "plain[depth=3]", "plain[1][depth=2]"),
+        ("listed", "plain", "plain[2]"),
     ):
         assert project("run", pipeline).code == 0
         as_production = ("--model", pipeline, "--alias", "production")
         assert project("register", "latest", judged, *as_production).code == 4
-        assert project("register", "latest", *as_production).code == 4, "without a task, it is the judged model"
+        if pipeline != "listed":
+            assert project("register", "latest", *as_production).code == 4, "without a task, it is the judged model"
         added = project("register", "latest", compared, *as_production)
         assert added.code == 0, added.err
         assert "No report judges this model" in project("card", f"model:{pipeline}").out
+
+
+def test_each_element_of_a_mapped_evaluation_judges_the_model_that_it_got(project: Shell) -> None:
+    project.write("pipelines.py", COMPARED)
+    for pipeline, passing, failing in (
+        ("mapped", "plain[depth=5]", "plain[depth=3]"),
+        ("listed", "plain[1]", "plain"),
+    ):
+        assert project("run", pipeline).code == 0
+        for model, code in ((passing, 0), (failing, 4)):
+            as_production = ("--model", model.translate({91: "-", 93: None, 61: "-"}), "--alias", "production")
+            assert project("register", "latest", model, *as_production).code == code, model
+            card = project("card", "latest", model, "--json").json
+            assert (card["passed"], len(card["results"])) == (code == 0, 1)
+
+
+def test_a_model_that_a_map_judges_in_slices_has_each_slice_once_on_its_card(project: Shell) -> None:
+    project.write("pipelines.py", COMPARED)
+    assert project("run", "sliced").code == 0
+    card = project("card", "latest", "plain", "--json").json
+    assert [each["task"] for each in card["results"]] == ["judge[least=0.3]", "judge[least=0.4]"]
+    tasks = {each["name"]: each for each in project("show", "latest", "--json").json["tasks"]}
+    worked = [tasks[name]["seconds"] for name in ("plain", "judge[least=0.3]", "judge[least=0.4]")]
+    assert card["seconds"] == pytest.approx(sum(worked))
+    assert project("register", "latest", "plain", "--model", "fine", "--alias", "production").code == 0
+    project("run", "sliced", "--most", "0.9")
+    assert project("register", "latest", "plain", "--model", "poor", "--alias", "production").code == 4
 
 
 def test_the_only_model_of_an_evaluation_is_judged_whatever_its_parameter_is_called(project: Shell) -> None:

@@ -1,8 +1,10 @@
-"""Finds which of a run's artifacts is its model, and which task made that model."""
+"""Finds which of a run's artifacts is its model, which task made that model, and which tasks are about it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 
 from msgspec import Struct
 
@@ -10,8 +12,11 @@ from headrace.errors import NotFoundError, near
 from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.run_record import Material
 from headrace.inspect.views import maps
+from headrace.plan.keys import told
+from headrace.plan.resolve import Unmappable, follow
 from headrace.run.ports import TaskRow
-from headrace.spec.artifact import Ref
+from headrace.spec.artifact import Ref, within
+from headrace.spec.graph import Many, Node, outs
 from headrace.spec.intent import REPORT, unlike
 
 MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
@@ -19,6 +24,13 @@ MODELS = frozenset({"skops", "lightgbm", "safetensors", "pickle", "folder"})
 MAKERS = frozenset({"prepare", "train", "stage"})
 """The kinds of stages that may make a model, or choose one.
 Stages that deploy a model or bring data are of other kinds."""
+
+
+COMPARED = frozenset({"baseline", "previous"})
+"""The parameters of evaluations that take a model with which the judged model is only compared."""
+_OURS = "headrace.stages.evaluate."
+"""The beginning of the functions of our own evaluations, which always judge something else than what they compare. A
+project's evaluation may call the one model that it judges `previous`."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -76,7 +88,7 @@ def _last(run: Material, models: dict[str, tuple[str, Ref]]) -> Chosen | None:
     )
     compared = None
     for each in lasting:
-        if not run.is_only_compared(each.task, each.ref):
+        if not _is_only_compared(run, each.task, each.ref):
             return each
         compared = compared or each
     return compared
@@ -88,6 +100,89 @@ def _outcome(run: Material, row: TaskRow) -> str:
     ref = run.out(row.name)
     given = None if ref is None else unlike("model", ref)
     return row.state if given is None else f"gave {given}"
+
+
+def about(run: Material, task: str, model: Ref) -> list[str]:
+    """Return the tasks that depend on `model`, which is a task's output or a part of it: nearest first, and of a map
+    its elements.
+
+    Evaluations that only compare another model with `model` are left out, and what depends on them: their reports and
+    verdicts aren't about `model`.
+    """
+    comparisons = _Comparisons(run, model)
+    found = run.walk([task], lambda need: [each for each in run.needing(need) if not comparisons.has(each, need)])
+    maps = {run.rows[each].parent for each in found}
+    return [each for each in found if each not in maps]
+
+
+def _is_only_compared(run: Material, task: str, model: Ref) -> bool:
+    """Return whether evaluations compare another model with `model`, which is a task's output or a part of it, and none
+    judges it."""
+
+    def evaluated(tasks: list[str]) -> bool:
+        return any(run.rows[each].kind == "evaluate" for each in tasks)
+
+    return evaluated(run.walk([task], run.needing)) and not evaluated(about(run, task, model))
+
+
+class _Comparisons:
+    """The evaluations of a run that only compare another model with `model`."""
+
+    def __init__(self, run: Material, model: Ref) -> None:
+        self._run, self._model = run, model
+        self._parts = {each.identity for each in within(model)}
+        self._is_passed = cache(self._is_in_argument)
+        self._in_elements = cache(self._by_element)
+
+    def has(self, task: str, need: str) -> bool:
+        """Return whether a task is such an evaluation. If it doesn't take the model itself, what it takes from the task
+        `need` counts, which was made from the model."""
+        run, node, row, stage = self._run, self._run.node(task), self._run.rows.get(task), self._run.stage(task)
+        if node is None or row is None or row.kind != "evaluate":
+            return False
+        takes = {param: {out.task for out in outs(arg)} for param, arg in node.args}
+        needs = {need, run.rows[need].parent}
+        taken = self._taken(node, row) or {param for param, tasks in takes.items() if not tasks.isdisjoint(needs)}
+        if not COMPARED.issuperset(taken):
+            return False
+        if stage is not None and stage.function.startswith(_OURS):
+            return True
+        others = set[str]().union(*(tasks for param, tasks in takes.items() if param not in COMPARED))
+        return any(each in run.rows and run.rows[each].kind == "train" for each in others)
+
+    def _taken(self, node: Node, row: TaskRow) -> set[str]:
+        """Return the parameters for which a task got the model. `node` is that of the task, or of its map."""
+        got = told(row.inputs) if row.parent is not None and row.inputs is not None else {}
+        taken = set()
+        for param, _ in node.args:
+            is_in = self._in_elements(node.name, param).get(got.get(param, "")) if param in node.over else None
+            if self._is_passed(node.name, param) if is_in is None else is_in:
+                taken.add(param)
+        return taken
+
+    def _is_in_argument(self, node: str, param: str) -> bool:
+        return any(self._holds(ref) for ref in self._passed(node, param))
+
+    def _by_element(self, node: str, param: str) -> dict[str, bool]:
+        """Return of each element of a list that a map goes over, by its identity, whether it holds the model."""
+        arg = dict(self._run.story.nodes[node].args)[param]
+        passed = self._passed(node, param)
+        elements = passed if isinstance(arg, Many) else [part for ref in passed for part in ref.parts or ()]
+        return {each.identity: self._holds(each) for each in elements}
+
+    def _passed(self, node: str, param: str) -> list[Ref]:
+        """Return the artifacts of other tasks that the pipeline passed to a task or map for the parameter `param`."""
+        passed = []
+        for out in outs(dict(self._run.story.nodes[node].args)[param]):
+            whole = self._run.out(out.task)
+            with suppress(Unmappable):  # the output is of an earlier code
+                if whole is not None:
+                    passed.append(follow(whole, out.path))
+        return passed
+
+    def _holds(self, ref: Ref) -> bool:
+        """Return whether an artifact is or contains the model, or is a part of it."""
+        return ref.identity in self._parts or any(each.identity == self._model.identity for each in within(ref))
 
 
 def _named(run: Material, words: str) -> Chosen:

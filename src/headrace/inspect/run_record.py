@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 
 from msgspec import Struct
@@ -11,36 +11,24 @@ from msgspec import Struct
 from headrace.inspect.stage_code import sources
 from headrace.inspect.views import RunView, Views
 from headrace.plan.keys import told
-from headrace.plan.resolve import Unmappable, follow
 from headrace.run.events import Approved, Rejected, Renewed
 from headrace.run.machine.machine import Machine
 from headrace.run.machine.task import Task
 from headrace.run.ports import TaskRow
 from headrace.run.story import Story
 from headrace.spec.artifact import Ref, decode_ref, within
-from headrace.spec.graph import Arg, Node, outs
+from headrace.spec.graph import Node, outs
 from headrace.spec.stage import Stage
 from headrace.store.store import Store
 
-COMPARED = frozenset({"baseline", "previous"})
-"""The parameters of evaluations that take a model with which the judged model is only compared."""
 
-
-_OURS = "headrace.stages.evaluate."
-"""The beginning of the functions of our own evaluations, which always judge something else than what they compare. A
-project's evaluation may call the one model that it judges `previous`."""
-
-
-class Material(Struct, kw_only=True):
+class Material(Struct, kw_only=True, dict=True):
     """What is recorded of a run: `view` is the run's own row, `rows` are its tasks' rows in order, and `story` has the
-    facts that are in its events. `below` caches, for each task, the names of the tasks that take its output.
-    `elements` caches, for each parameter of each map, the elements that got each value (by its identity)."""
+    facts that are in its events."""
 
     view: RunView
     rows: dict[str, TaskRow]
     story: Story
-    below: dict[str, list[str]] = {}
-    elements: dict[tuple[str, str], dict[str, list[str]]] = {}
 
     def node(self, task: str) -> Node | None:
         """Return the node of a task. If the task is an element of a map, return the node of the map. If there is no
@@ -56,15 +44,8 @@ class Material(Struct, kw_only=True):
     def needing(self, task: str) -> list[str]:
         """Return the names of the tasks that take a task's output. For an element of a map, these include the tasks
         that take the output of the whole map, and of their elements those that take this element's output."""
-        if not self.below:
-            for each in self.story.nodes:
-                for need in self.needed(each):
-                    self.below.setdefault(need, []).append(each)
-            for row in self.rows.values():
-                for param, identity in told(row.inputs).items() if row.parent and row.inputs is not None else ():
-                    self.elements.setdefault((row.parent or "", param), {}).setdefault(identity, []).append(row.name)
         parent = self.rows[task].parent
-        below = [*self.below.get(task, ()), *(self.below.get(parent, ()) if parent else ())]
+        below = [*self._below.get(task, ()), *(self._below.get(parent, ()) if parent else ())]
         return list(dict.fromkeys([*below, *(name for each in below for name in self._elements_with(each, task))]))
 
     def _elements_with(self, name: str, task: str) -> Iterator[str]:
@@ -73,51 +54,37 @@ class Material(Struct, kw_only=True):
         identities = set() if whole is None else {each.identity for each in within(whole)}
         for param, arg in node.args:
             if any(out.task in needs for out in outs(arg)):
-                got = self.elements.get((name, param), {})
+                got = self._elements_by_value.get((name, param), {})
                 for identity in identities if param in node.over else got:
                     yield from got.get(identity, ())
 
-    def judging(self, task: str, model: Ref) -> list[str]:
-        """Return all tasks that depend on a task's output, nearest first, without the evaluations that only compare
-        another model with `model`, which is this output or a part of it: their reports and verdicts aren't about it."""
+    @cached_property
+    def _below(self) -> dict[str, list[str]]:
+        """For each task, the names of the tasks that take its output."""
+        below: dict[str, list[str]] = {}
+        for each in self.story.nodes:
+            for need in self.needed(each):
+                below.setdefault(need, []).append(each)
+        return below
 
-        def step(need: str) -> list[str]:
-            return [each for each in self.needing(need) if not self._only_compares(each, need, model)]
+    @cached_property
+    def elements(self) -> dict[str, list[str]]:
+        """For each map, the names of its elements."""
+        elements: dict[str, list[str]] = {}
+        for row in self.rows.values():
+            if row.parent is not None:
+                elements.setdefault(row.parent, []).append(row.name)
+        return elements
 
-        return self.walk([task], step)
-
-    def is_only_compared(self, task: str, model: Ref) -> bool:
-        """Return whether evaluations compare another model with `model`, which is a task's output or a part of it, and
-        none judges it."""
-
-        def evaluated(tasks: list[str]) -> bool:
-            return any(self.rows[each].kind == "evaluate" for each in tasks)
-
-        return evaluated(self.walk([task], self.needing)) and not evaluated(self.judging(task, model))
-
-    def _only_compares(self, task: str, need: str, model: Ref) -> bool:
-        """Return whether a task is an evaluation that only compares another model with `model`. If it doesn't take
-        `model` itself, what it takes from the task `need` counts, which was made from `model`."""
-        node, row, stage = self.node(task), self.rows.get(task), self.stage(task)
-        if node is None or row is None or row.kind != "evaluate":
-            return False
-        takes = {param: {out.task for out in outs(arg)} for param, arg in node.args}
-        taken = {param for param, arg in node.args if any(_has(each, model) for each in self._given(task, param, arg))}
-        needs = {need, self.rows[need].parent}
-        if not COMPARED.issuperset(taken or {param for param, tasks in takes.items() if not tasks.isdisjoint(needs)}):
-            return False
-        if stage is not None and stage.function.startswith(_OURS):
-            return True
-        others = set[str]().union(*(tasks for param, tasks in takes.items() if param not in COMPARED))
-        return any(each in self.rows and self.rows[each].kind == "train" for each in others)
-
-    def _given(self, task: str, param: str, arg: Arg) -> Iterator[Ref]:
-        """Yield the artifacts of other tasks that a task got for the parameter `param`."""
-        for out in outs(arg):
-            whole = self.out(out.task)
-            with suppress(Unmappable):  # the output is of an earlier code
-                if whole is not None:
-                    yield self.element(task, param, follow(whole, out.path))
+    @cached_property
+    def _elements_by_value(self) -> dict[tuple[str, str], dict[str, list[str]]]:
+        """For each parameter of each map, the elements that got each value (by its identity)."""
+        got: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for row in self.rows.values():
+            if row.parent is not None and row.inputs is not None:
+                for param, identity in told(row.inputs).items():
+                    got.setdefault((row.parent, param), {}).setdefault(identity, []).append(row.name)
+        return got
 
     def walk(self, starts: Sequence[str], step: Callable[[str], list[str]]) -> list[str]:
         """Return all tasks that are reached from `starts` by calling `step` repeatedly, nearest first,
@@ -136,8 +103,9 @@ class Material(Struct, kw_only=True):
         return None if node is None else self.story.stages.get(node.stage)
 
     def element(self, task: str, param: str, ref: Ref) -> Ref:
-        """Return the value that a task got for the parameter `param`, where the pipeline passed `ref`. The two differ
-        only for an element of a map: if `ref` is a list that is mapped over, the value is one of its elements."""
+        """Return the value that a task got for the parameter `param`, where the pipeline passed the constant `ref`. The
+        two differ only for an element of a map: if `ref` is a list that is mapped over, the value is one of its
+        elements."""
         row, node = self.rows.get(task), self.node(task)
         if row is None or node is None or row.inputs is None or row.parent is None or param not in node.over:
             return ref
@@ -157,13 +125,6 @@ class Material(Struct, kw_only=True):
     def files(self, store: Store) -> Mapping[str, bytes]:
         """Return the source files that the run recorded, or none if they are gone."""
         return sources(store, self.story.bundle)
-
-
-def _has(ref: Ref, model: Ref) -> bool:
-    """Return whether an artifact is or contains `model`, or is a part of it."""
-    return any(each.identity == model.identity for each in within(ref)) or any(
-        each.identity == ref.identity for each in within(model)
-    )
 
 
 def material(views: Views, run: str | None) -> Material:

@@ -14,7 +14,7 @@ from headrace.inspect.endpoints.routes import endpoints
 from headrace.inspect.get import addresses
 from headrace.inspect.get.get import part_of, task_and_path
 from headrace.inspect.metrics.metrics import loader, report_refs
-from headrace.inspect.model_choice import choose
+from headrace.inspect.model_choice import about, choose
 from headrace.inspect.run_record import Material, material
 from headrace.inspect.views import Views, read
 from headrace.ledger import registry
@@ -284,7 +284,7 @@ def _wanted(views: Views, words: tuple[str, str | None], kind: addresses.Kind) -
         ref = views.artifact(word)
         if kind == "model" and ref.codec == "record" and "model" in (ref.names or ()):
             ref = part_of(ref, "model", word)
-        return Wanted(ref, None, f"artifact {ref.digest[:12]}", judged=judging_artifact(views, ref, kind))
+        return Wanted(ref, None, f"{addresses.BY_DIGEST} {ref.digest[:12]}", judged=judging_artifact(views, ref, kind))
     run = material(views, word)
     if task is None and kind == "dataset":
         names = ", ".join(f"`{row.name}`" for row in run.rows.values() if row.out)
@@ -342,7 +342,7 @@ def _reports_of_model(run: Material, task: str, model: Ref) -> Iterator[Ref]:
     First come the reports of evaluations after the task, the nearest first. Then comes the task's own report, which is
     about its training data. Last come the reports of other tasks after the task, the latest task first.
     """
-    after = run.judging(task, model)
+    after = about(run, task, model)
     judges = [name for name in after if run.rows[name].kind == "evaluate"]
     others = sorted((name for name in after if name not in judges), key=lambda name: -run.rows[name].ordinal)
     for name in (*judges, task, *others):

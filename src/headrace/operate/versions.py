@@ -11,6 +11,7 @@ from headrace.errors import LedgerError, NotFoundError, RefusedError, StoreError
 from headrace.inspect.card.gather import together
 from headrace.inspect.get import addresses
 from headrace.inspect.metrics.metrics import Load, loader, report_refs, reports
+from headrace.inspect.model_choice import about
 from headrace.inspect.run_record import Material, material, material_before
 from headrace.inspect.views import VersionView, Views, read
 from headrace.ledger.views.lineage import Lineage
@@ -141,10 +142,11 @@ def allowed(
 
 
 def judging(views: Views, version: VersionView) -> list[Ref]:
-    """Return the reports on a version: its own and, for a model, those of all evaluations in its run."""
+    """Return the reports on a version: its own and, for a model, those of all evaluations in the run that it was
+    registered from. If the artifact was registered by its digest, those in all runs that made it count."""
     made = addresses.maker(views, version) if version.kind == "model" else None
     own = [] if version.report is None else [version.report]
-    if made is None:
+    if made is None or addresses.is_by_digest(views, version):
         return [*own, *judging_artifact(views, version.out, version.kind)]
     return [*own, *judging_task(material(views, made[0]), made[1], version.out)]
 
@@ -152,7 +154,7 @@ def judging(views: Views, version: VersionView) -> list[Ref]:
 def judging_task(run: Material, task: str, ref: Ref) -> list[Ref]:
     """Return the reports of a run's evaluations that depend on a task's output, and don't only compare another model
     with `ref`, which is this output or a part of it."""
-    judges = [name for name in run.judging(task, ref) if run.rows[name].kind == "evaluate"]
+    judges = [name for name in about(run, task, ref) if run.rows[name].kind == "evaluate"]
     return [each for name in judges for each in report_refs(run.out(name))]
 
 

@@ -16,7 +16,7 @@ from headrace.inspect.history import differing
 from headrace.inspect.logs import maker
 from headrace.inspect.metrics.curves import lines
 from headrace.inspect.metrics.metrics import Load, Reading, loader, readings, report_refs
-from headrace.inspect.model_choice import Chosen, choose, trained
+from headrace.inspect.model_choice import Chosen, about, choose, trained
 from headrace.inspect.reports import Judged, Logged
 from headrace.inspect.run_record import Material, material
 from headrace.inspect.value_text import cut, value_text
@@ -93,7 +93,7 @@ class CardMaker:
         chosen = choose(run, words or self._registered_by(run))
         maker_of = trained(run, chosen)
         above = [name for name in run.walk([chosen.task, maker_of], run.needed) if name != maker_of]
-        below = run.judging(chosen.task, chosen.ref)
+        below = about(run, chosen.task, chosen.ref)
         data = tuple(self._made(run, name, count=True) for name in _in_order(run, above))
         checks = tuple(self._judged(run, _in_order(run, above)))
         results = tuple(self._judged(run, [maker_of, *_in_order(run, {chosen.task, *below})]))
@@ -205,7 +205,7 @@ class CardMaker:
         run is returned without numbers.
         """
         took, runs = [], set()
-        for each in [row.name for row in run.rows.values() if row.parent == task] or [task]:
+        for each in run.elements.get(task, [task]):
             origin = self._origin(run, each)
             if isinstance(origin, str):
                 return origin, (None, None, None)
@@ -269,9 +269,10 @@ class CardMaker:
         return {name: shape for name, shape in shapes.items() if isinstance(shape, tuple) and len(shape) == 2}
 
     def _judged(self, run: Material, tasks: Iterable[str]) -> Iterator[Judged]:
-        """Yield the reports of tasks. If several tasks returned the same report, it is yielded only for the first of
-        them."""
+        """Yield the reports and gates of tasks. If several tasks returned the same report, it is yielded only for the
+        first of them. The gate of a map is yielded only for the first of its elements."""
         seen: list[Report] = []
+        gated: set[str] = set()
         tasks = list(tasks)
         subjects = judged(self._views, run.view.run, tasks)
         for task in tasks:
@@ -282,8 +283,10 @@ class CardMaker:
                 elif report not in seen:
                     seen.append(report)
                     yield Judged(task=task, report=report, of=subjects.get(task, ""))
-            gate = asked(run.node(task), run.out, self._load) if run.out(task) is not None else None
-            if gate is not None:
+            node = run.node(task)
+            gate = asked(node, run.out, self._load) if run.out(task) is not None else None
+            if node is not None and gate is not None and node.name not in gated:
+                gated.add(node.name)
                 yield Judged(task=task, report=gate)
 
     def _numbers(self, run: Material, tasks: Container[str]) -> list[Reading]:

@@ -14,6 +14,8 @@ from headrace.spec.artifact import Ref, decode_ref, within
 
 Kind = Literal["model", "dataset"]
 KINDS: tuple[Kind, ...] = ("model", "dataset")
+BY_DIGEST = "artifact"
+"""The first word of the origin of a version whose artifact was named by its digest."""
 
 
 class Address(Struct, frozen=True):
@@ -104,24 +106,41 @@ def no_maker(views: Views, version: VersionView) -> NotFoundError:
     )
 
 
+def is_by_digest(views: Views, version: VersionView) -> bool:
+    """Return whether a version's artifact was named by its digest when a user registered it, maybe under another name
+    first."""
+    return _origin(views, version) == BY_DIGEST
+
+
 def _run_of(views: Views, version: VersionView) -> str:
     """Return the run that registered a version. If a user registered it on the command line, return the run that the
     artifact was taken from, through other versions if need be; for an artifact that was named by its digest, return the
-    last run that made it. Return an empty text if that is no longer known."""
+    newest of the runs that made it. Return an empty text if that is no longer known."""
+    origin = _origin(views, version)
+    if origin != BY_DIGEST:
+        return origin
+    with suppress(NotFoundError):
+        made = [step.run for step in Lineage(views).makers(version.out.digest) if not step.earlier]
+        return max(made, key=lambda run: views.find(run).created, default="")
+    return ""
+
+
+def _origin(views: Views, version: VersionView) -> str:
+    """Return the run from which a version was registered, through other versions if need be, or `BY_DIGEST`. Return an
+    empty text if that is no longer known."""
     seen = set[str]()
     while True:
         origin = version.run or (version.origin or "").partition(" ")[0]
         source = address(origin)
-        if source is not None and origin not in seen:
-            seen.add(origin)  # a merged archive may bring versions that name each other
-            with suppress(NotFoundError, UsageError):
-                version = views.resolve(source.kind, source.name)
-                continue
+        if source is None:
+            return origin
+        if origin in seen:  # a merged archive may bring versions that name each other
             return ""
-        if version.run is None and origin == "artifact":
-            with suppress(NotFoundError):
-                return next((step.run for step in Lineage(views).makers(version.out.digest) if not step.earlier), "")
-        return origin if source is None else ""
+        seen.add(origin)
+        try:
+            version = views.resolve(source.kind, source.name)
+        except (NotFoundError, UsageError):
+            return ""
 
 
 def _holds(ref: Ref, digest: str) -> bool:

@@ -333,8 +333,8 @@ class CardMaker:
         )
 
     def _forgotten_training(self, run: Material, task: str) -> Training:
-        """Return what is known about a training that a run reused from a forgotten run: the inputs of its key, and what
-        it logged."""
+        """Return what is known about a training whose output was reused, and whose own run is no longer in the ledger:
+        the inputs of the training's key, and what the training logged."""
         return Training(
             task=self._made(run, task),
             at=None,

@@ -28,9 +28,9 @@ class Holder(Struct, frozen=True):
 class Lease(Protocol):
     """A held lease.
 
-    `renew` records that the holder is alive. It may be called often, since most calls write nothing. `check` raises
-    `Unmet` if the lease is no longer held; otherwise the lease stays held until the current transaction has ended.
-    `release` gives the lease back, and does nothing if the lease was already released or lost.
+    `renew` records that the holder is alive. It may be called often: it writes only if the last record is old. `check`
+    raises `Unmet` if the lease is no longer held; otherwise the lease stays held until the current transaction has
+    ended. `release` gives the lease back, and does nothing if the lease was already released or lost.
     """
 
     def renew(self) -> None: ...

@@ -97,7 +97,7 @@ def blobs_of_servers(project: Project) -> Iterator[tuple[int, set[str]]]:
 @contextmanager
 def models_folder(project: Project) -> Iterator[Path]:
     """Yield a folder for the blobs of the models that this process has started. Folders of processes that are gone are
-    deleted, and what is left of their model processes is ended."""
+    deleted, and model processes that they left are ended."""
     project.make_home()
     _end_leftovers(project)
     for other in project.home.glob(f"{MODELS}*"):

@@ -85,7 +85,7 @@ class Transfers:
             self.waiting.setdefault(name, []).append(task)
 
     def ended(self, transfer: Task) -> None:
-        """Handle the end of a transfer: tasks that wait for no other transfer go on."""
+        """Handle the end of a transfer: tasks that waited for this transfer alone go on."""
         name = transfer.name
         for task in self.waiting.pop(name, ()):
             if task.phase != "fetching" or task.fetches is None or name not in task.fetches:

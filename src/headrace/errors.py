@@ -53,6 +53,8 @@ NO_PLACE = NO_ACCESS | {
 must change the path or its mode."""
 
 _HERE = __file__.removesuffix("errors.py")
+RESTORE = "restore a backup: `headrace restore`; move a damaged `ledger.db` and the files beside it away first"
+"""The hint of an error about damage in the ledger."""
 FEW = 5
 """If there may be many names, a hint lists at most this many."""
 _LINE_LIMIT = 400

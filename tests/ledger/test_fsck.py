@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from headrace.errors import LedgerDamaged
-from headrace.ledger.generations import RESTORE
+from headrace.errors import RESTORE, LedgerDamaged
 from headrace.ledger.ledger import Ledger
 from headrace.ledger.upkeep.fsck import Checked, Checker, damaged
 from headrace.ledger.upkeep.gc import GRACE_S

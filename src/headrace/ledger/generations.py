@@ -18,7 +18,7 @@ from headrace.ledger.inventory import Generation, Inventory, Naming
 from headrace.ledger.ports import Spills
 from headrace.ledger.records import RunRecord, erased
 from headrace.ledger.standing.tables import STANDING as TABLES
-from headrace.run.events import Reused, Taken, stored_event
+from headrace.run.events import Reused, Taken, decode_event, stored_event
 from headrace.run.projection import kept_by
 from headrace.run.wire import Frames, Report, decode_up
 from headrace.spec.artifact import ERASED, Ref, blobs, decode_ref, within
@@ -33,8 +33,6 @@ STANDING = -2
 SEEN = 100_000
 """How many generations of a run are remembered, so that each is yielded only once. If a run has more, some are yielded
 twice."""
-
-RESTORE = "restore a backup: `headrace restore`; move a damaged `ledger.db` and the files beside it away first"
 
 _REUSED = msgspec.msgpack.encode(Reused.__struct_config__.tag)
 """The bytes that follow the first byte of an encoded `Reused` event. Only the few events with these bytes need to be
@@ -205,4 +203,4 @@ def _reported(data: bytes) -> Iterator[Ref]:
     for body in Frames().feed(data):
         message = decode_up(body)
         if isinstance(message, Report):
-            yield from kept_by(stored_event(message.body))
+            yield from kept_by(decode_event(message.body))

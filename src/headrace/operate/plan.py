@@ -30,7 +30,7 @@ from headrace.report.measures import amount_text, seconds_text, usd_text
 from headrace.run.driver.regions import Places, WhyGone
 from headrace.run.driver.sites import Ground
 from headrace.run.driver.tracer import erased_cursor, refusal
-from headrace.run.events import Asked, Traced, TraceEnded, stored_event
+from headrace.run.events import Asked, Traced, TraceEnded, decode_event
 from headrace.run.ports import TRACER, Backend, Delayed, Died, Heard, Job, TaskRow
 from headrace.run.wire import Answer, Question, Refused, Remark, Report, Trace, Waiting
 from headrace.spec.artifact import decode_ref
@@ -176,7 +176,7 @@ def trace(
         for notice in backend.events(patience_s):
             match notice:
                 case Heard(message=Report(body=body)):
-                    event = stored_event(body)
+                    event = decode_event(body)
                     if isinstance(event, Traced):
                         graph.stages.update((stage.function, stage) for stage in event.stages)
                         graph.nodes += event.nodes

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from msgspec import MsgspecError, Struct
 
-from headrace.errors import RecordDamaged
+from headrace.errors import RESTORE, RecordDamaged
 
 _Data = TypeVar("_Data")
 _Value = TypeVar("_Value")
@@ -31,7 +31,7 @@ def stored(decode: Callable[[_Data], _Value], what: str) -> Callable[[_Data], _V
         except _UNDECODABLE as error:
             raise RecordDamaged(
                 f"{what} can't be read: {error}",
-                hint="`headrace fsck --deep` checks the ledger; `headrace restore` brings it back from a backup",
+                hint=RESTORE,
             ) from error
 
     return decoded

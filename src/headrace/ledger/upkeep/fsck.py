@@ -18,7 +18,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from headrace.errors import BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError, absent
+from headrace.errors import RESTORE, BlobDamaged, BlobMissing, LedgerDamaged, LedgerError, StoreError, absent
 from headrace.ledger import generations as names
 from headrace.ledger import records
 from headrace.ledger.database import scan
@@ -40,7 +40,7 @@ from headrace.store.store import Store
 
 GOOD = frozenset(("succeeded", "reused"))
 SHOWN = 3
-EXPORT = f"{names.RESTORE}; or try to save what it has: `headrace ledger export FILE`"
+EXPORT = f"{RESTORE}; or try to save what it has: `headrace ledger export FILE`"
 MISSING = "it is missing from the store"
 _AGAIN = "run again the task that made it; if its new output has the same bytes, `headrace fsck --repair` copies them"
 _BACKUP = "`headrace restore --merge` brings it from a backup, if there is one; else "
@@ -315,7 +315,7 @@ class Checker:
 def damaged(file: Path, error: LedgerDamaged, *, is_deep: bool) -> Checked:
     """Return the result of a check of a damaged ledger file: which tables can't be read, and what to do."""
     found = unreadable(file)
-    problems = [_damage(f"is damaged: {text}", names.RESTORE) for text in found] or [_damage(error.message, EXPORT)]
+    problems = [_damage(f"is damaged: {text}", RESTORE) for text in found] or [_damage(error.message, EXPORT)]
     return Checked(problems=tuple(problems), is_deep=is_deep)
 
 
@@ -329,7 +329,7 @@ def _sum(sizes: Iterable[int]) -> tuple[int, int]:
 
 def _integrity(db: Database, *, deep: bool) -> Iterator[Problem]:
     for text in db.problems(deep=deep):
-        yield _damage(f"is damaged: {text}", names.RESTORE)
+        yield _damage(f"is damaged: {text}", RESTORE)
 
 
 def _damage(what: str, hint: str) -> Problem:
@@ -423,7 +423,7 @@ def _dangling(db: Database) -> Iterator[Problem]:
             about="ledger",
             subject=table.called(row),
             what="points at something that doesn't exist",
-            hint=f"`{table.shown(row)}` shows what there is; {names.RESTORE}",
+            hint=f"`{table.shown(row)}` shows what there is; {RESTORE}",
         )
 
 

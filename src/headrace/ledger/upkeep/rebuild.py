@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from msgspec import Struct, structs
 
-from headrace.errors import LedgerError
+from headrace.errors import RESTORE, LedgerError
 from headrace.run.curves import Name, Summary
 from headrace.run.events import Event, Logged, Renewed, Succeeded, decode_event
 from headrace.run.machine.machine import Machine
@@ -95,7 +95,7 @@ def rebuild(bodies: Iterable[bytes], *, run: str = "") -> Rebuilt:
         artifacts.update(((ref.digest, ref.nonce or ""), ref) for ref in named if ref.nonce != ERASED)
         count += 1
     if machine.opened is None:
-        raise LedgerError(f"run `{run}` has no event that opened it", hint="restore the ledger from a backup")
+        raise LedgerError(f"run `{run}` has no event that opened it", hint=RESTORE)
     tasks = {name: task.row() for name, task in machine.tasks.items()}
     return Rebuilt(
         rows=Rows(
@@ -159,11 +159,11 @@ def _step(machine: Machine, body: bytes, what: str, offered: dict[str, ResultRow
             offered.clear()
         machine.step(event)
     except UNREADABLE as error:
-        raise LedgerError(f"{what} can't be read: {error}", hint="restore the ledger from a backup") from error
+        raise LedgerError(f"{what} can't be read: {error}", hint=RESTORE) from error
     except LookupError as error:
         raise LedgerError(
             f"{what}, `{type(event).__name__}`, needs an earlier event, which is missing: {error}",
-            hint="some of its events are lost: restore the ledger from a backup",
+            hint=f"some of its events are lost: {RESTORE}",
         ) from error
     return event
 

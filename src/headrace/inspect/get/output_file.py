@@ -20,7 +20,7 @@ PAGES = (".html", ".htm")
 """Suffixes of an HTML page."""
 _LINKS = 40
 """So many links are followed from one to the next, as Linux does."""
-_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/self)/fd/(\d{1,9})")
+_OPENED = re.compile(r"/dev/(stdout|stderr)|/(?:dev|proc/(self|thread-self|\d+)(?:/task/\d+)?)/fd/(\d{1,9})")
 
 
 @contextmanager
@@ -107,9 +107,10 @@ def _opened(path: Path) -> int | None:
     """Return the descriptor of the open file that a path such as `/dev/stdout` stands for, or None. Even if this is a
     file of a user, it must not be replaced: other output was written to it before, and more may follow."""
     for _ in range(_LINKS):
-        matched = _OPENED.fullmatch(os.path.normpath(path.absolute()))
-        if matched is not None:
-            return {"stdout": 1, "stderr": 2}.get(matched[1]) or int(matched[2])
+        for each in (Path(os.path.normpath(path.absolute())), path.parent.resolve() / path.name):
+            matched = _OPENED.fullmatch(str(each))
+            if matched is not None and matched[2] in (None, "self", "thread-self", str(os.getpid())):
+                return {"stdout": 1, "stderr": 2}.get(matched[1]) or int(matched[3])
         if not path.is_symlink():
             return None
         path = path.parent / path.readlink()

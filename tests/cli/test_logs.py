@@ -188,8 +188,8 @@ def test_a_task_that_printed_nothing_is_told_with_what_became_of_it(project: She
     run = project("run", "good", "--json").json["run"]
     shown = project("logs", run, "best")
     assert (shown.code, shown.out) == (0, "")
-    assert "`best` printed nothing; it has succeeded: " in shown.err
-    assert "printed nothing" not in project("logs", run, "one").err
+    assert "no printed text of `best` is stored; it has succeeded: " in shown.err
+    assert "is stored" not in project("logs", run, "one").err
 
 
 def test_a_run_whose_failed_tasks_printed_nothing_says_why_they_failed(project: Shell) -> None:
@@ -226,13 +226,15 @@ def test_a_run_whose_failed_tasks_printed_nothing_says_why_they_failed(project: 
     project("run", "missing")
     shown = project("logs", "latest")
     assert "here" in shown.out
-    assert shown.err.startswith("note: `files_version` printed nothing; it failed: user: `nowhere.csv` is not there\n")
+    assert shown.err.startswith(
+        "note: no printed text of `files_version` is stored; it failed: user: `nowhere.csv` is not there\n"
+    )
     assert shown.err.count("note: ") == 1
     project("run", "many")
     shown = project("logs", "latest")
     assert shown.out == ""
-    assert shown.err.count("` printed nothing; it failed: ") == 5
-    assert "note: 2 more tasks failed and printed nothing: `headrace show " in shown.err
+    assert shown.err.count("` is stored; it failed: ") == 5
+    assert "note: 2 more tasks without printed text failed: `headrace show " in shown.err
     project("run", "still")
     shown = project("logs", "latest")
     assert shown.out == ""

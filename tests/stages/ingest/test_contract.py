@@ -294,6 +294,16 @@ def test_a_column_of_texts_that_could_all_be_numbers_says_so() -> None:
         ingest.check(pa.table({"x": ["1", None, "1e3"]}), contract)
 
 
+def test_a_column_of_another_type_says_of_each_rule_why_it_is_not_checked() -> None:
+    contract = Contract(columns={"x": Column(type="integer", min=0, pattern="(?=x)x")})
+    with pytest.raises(DataError) as found:
+        ingest.check(pa.table({"x": ["1"]}), contract)
+    assert "`x: range`: it can't be checked in a column of `string`" in str(found.value)
+    assert "`x: pattern`: RE2 can't read" in str(found.value)
+    with pytest.raises(DataError, match="it is `string`, not `integer`;"):
+        ingest.check(pa.table({"x": pa.array([None], pa.string())}), contract)
+
+
 def test_a_rule_that_cannot_be_held_against_a_column_takes_no_other_along() -> None:
     column = Column(min=0, allowed=("x",), actions={"range": "warn"})
     with pytest.raises(DataError, match="`x: allowed`: 'x' can't be a value of a column of type `int64`"):

@@ -30,8 +30,8 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
     and a line on stderr says when another attempt begins.
 
     A reused task has printed nothing in RUN. With TASK, its output from the run that made its result is printed.
-    Without TASK, lines on stderr say which tasks were reused, and which failed tasks printed nothing, with their
-    errors.
+    Without TASK, lines on stderr say which tasks were reused, and which failed tasks have no printed text, with their
+    errors: they printed nothing, or they crashed on another machine, which kept the text.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.
@@ -63,20 +63,21 @@ def _say_what_was_reused(views: Views, run: str, printed: set[str]) -> None:
     names = [row.name for row in rows if row.name in silent]
     if names:
         command = f"`headrace logs {run} {'TASK' if names[1:] else shlex.quote(names[0])}`"
-        told = f"{listed(names, 5)} {'were' if names[1:] else 'was'} reused, and printed nothing in this run"
+        told = f"{listed(names, FEW)} {'were' if names[1:] else 'was'} reused, and printed nothing in this run"
         tell(f"{told}: {command} prints the output of the run that made the result", label="note:")
 
 
 def _say_what_failed_silently(views: Views, run: str, printed: set[str]) -> None:
-    """Print a note on each failed task that printed nothing, with its error. If no task printed anything, say that."""
+    """Print a note on each failed task of which no printed text is stored, with its error. If nothing was printed, and
+    no task failed or was reused, say that."""
     states = views.states(run)
     if states.get("failed"):
         heard = printed | {row.parent for row in views.rows(run)}  # of a map, the elements print
         silent = [each for each in views.show(run).tasks or () if each.state == "failed" and each.name not in heard]
         for each in silent[:FEW]:
-            tell(f"`{each.name}` printed nothing; it failed: {each.reason}", label="note:")
+            tell(f"no printed text of `{each.name}` is stored; it failed: {each.reason}", label="note:")
         if silent[FEW:]:
-            tell(f"{len(silent) - FEW} more tasks failed and printed nothing: `headrace show {run}`", label="note:")
+            tell(f"{len(silent) - FEW} more tasks without printed text failed: `headrace show {run}`", label="note:")
     elif not printed and not states.get("reused"):
         tell(f"no task of run `{run}` has printed anything", label="note:")
 
@@ -86,7 +87,7 @@ def _say_how_it_ended(views: Views, run: str, task: str, *, printed: bool) -> No
     stage failed, the reason has its error. If an attempt was killed, it could not print that itself."""
     shown = next((each for each in views.show(run).tasks or () if each.name == task), None)
     if shown is not None and not printed:
-        tell(f"`{task}` printed nothing; it {in_words(shown.state)}: {shown.reason}", label="note:")
+        tell(f"no printed text of `{task}` is stored; it {in_words(shown.state)}: {shown.reason}", label="note:")
     elif shown is not None and shown.state == "cancelled":
         tell(f"`{task}` {in_words(shown.state)}: {shown.reason}", label="note:")
 

@@ -37,7 +37,7 @@ def check_column(name: str, column: Column, values: pa.ChunkedArray, otherwise: 
         rows = null_rows(values) if values.null_count else NONE
         found.append(_finding(name, column, "null", rows, values, otherwise, "filled"))
     for each in _values(name, column, values, otherwise):
-        is_moot = each.holds is None and not fits
+        is_moot = each.holds is None and not fits and each.rule in (f"{name}: range", f"{name}: allowed")
         found.append(replace(each, why=f"it can't be checked in a column of `{kind}`") if is_moot else each)
     return found
 
@@ -49,6 +49,8 @@ def _misfit(values: pa.ChunkedArray, wanted: str) -> str:
     if kind is None or is_text(kind) or not is_text(plain_type(values.type)):
         return ""
     start = 0
+    if values.null_count == len(values):
+        return ""
     for chunk in values.chunks:
         texts = _plain(_decoded(chunk))
         try:

@@ -111,7 +111,7 @@ _PIPELINE = (
         "--param",
         multiple=True,
         metavar="NAME=VALUE",
-        help="A parameter of the pipeline. Only needed for a parameter with the name of an option listed here.",
+        help="A parameter of the pipeline. Only needed if the parameter has the same name as one of these options.",
     ),
     click.option(
         "--only",

@@ -18,15 +18,15 @@ from headrace.report.measures import bytes_text, count_text
 @click.command()
 @click.argument("place", required=False, metavar="[FOLDER_OR_URL]")
 @click.option("--keep", type=options.COUNT, metavar="N", help="Keep only the newest N snapshots; delete the others.")
-@click.option("--deep", is_flag=True, help="Also read the blobs of earlier backups, and copy damaged ones again.")
+@click.option("--deep", is_flag=True, help="Also read the blobs of earlier backups, and copy damaged blobs again.")
 @options.as_json
 @options.config
 def command(place: str | None, keep: int | None, deep: bool, as_json: bool, config: Path | None) -> int:
     """Writes a snapshot of the ledger and its artifacts to FOLDER_OR_URL, by default `[backup] url` of headrace.toml.
     Use that place for the backups of this project only. Artifacts that are there already are not copied again.
 
-    Runs may go on during a backup: the snapshot has everything that was stored at one moment. Predictions that are
-    still in the log on the host that answered are not in the snapshot; the command says how many there are on this
+    Runs may go on during a backup: the snapshot has everything that was stored at one moment. It doesn't have
+    predictions that are still in the log on the host that answered. The command says how many of them there are on this
     host. The exit code is 5 if artifacts were missing; the backup has everything else.
     """
     from headrace.inspect.endpoints.predictions import logs  # noqa: PLC0415  as below

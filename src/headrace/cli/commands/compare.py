@@ -29,7 +29,7 @@ from headrace.project import project
 @click.option(
     "--paired/--no-paired",
     default=None,
-    help="If two reports judged the same rows, whether to compare them row by row. By default, this is done for up to"
+    help="Whether to compare two reports row by row if they judged the same rows. By default, this is done for up to"
     " 100,000 rows; larger reports need `--paired`.",
 )
 @click.option(

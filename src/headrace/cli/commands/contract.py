@@ -30,7 +30,8 @@ def draft_command(source: str, task: str | None, to: Path | None, config: Path |
     values, patterns of texts, and columns that identify rows.
 
     The table is the output of a run's TASK (`TASK.PART` for one of several outputs), or a file: Arrow, Parquet, CSV or
-    JSON Lines. Read the contract before you use it: it says what is true of this table, which may not be what is right.
+    JSON Lines. Read the contract before you use it: it says what is true of this table, and that may not be what is
+    right.
     """
     from headrace.operate.contract_draft import draft_from_file, draft_from_task  # noqa: PLC0415  for this command only
 

@@ -19,7 +19,7 @@ def command(name: str | None, as_json: bool, config: Path | None) -> int:
     who registered it and when, the run and task that made it, size, digest, what its report says, and the note. Below
     the versions, it lists each move of an alias: from which version to which, when, by whom and why.
 
-    With `--json`: `{"datasets": [...], "moves": [...]}`, all versions, the newest of each name first, and all moves of
-    aliases, the newest first. `headrace register` adds versions.
+    With `--json`: `{"datasets": [...], "moves": [...]}`. `datasets` has all versions, sorted by name, and the newest of
+    each name first. `moves` has all moves of aliases, the newest first. `headrace register` adds versions.
     """
     return say_registered("dataset", name, as_json, config)

@@ -23,9 +23,9 @@ from headrace.report.marks import Style, printable
 @options.as_json
 @options.config
 def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
-    """Lists each input, parameter, function, class, constant, package or platform that differs from the run before,
-    with the lines of code that changed. For a task that a gate held back, it lists the rules that don't hold. If the
-    run uses several pools, it says why the task ran in its pool.
+    """Compares the task with the same task in an earlier run. Lists each input, parameter, function, class, constant,
+    package or platform that differs, with the lines of code that changed. For a task that a gate held back, it lists
+    the rules that don't hold. If the run uses several pools, it says why the task ran in its pool.
     """
     explanation = explain.explain(project.load(overlay=config), run_id, task)
     if as_json:

@@ -21,8 +21,8 @@ from headrace.report.measures import bytes_text, count_text
 @click.option(
     "--repair",
     is_flag=True,
-    help="Copy damaged blobs from another region or from a blob with the same bytes. If there is none, mark the "
-    "results as not reusable, so that the next run makes them again.",
+    help="Copy damaged blobs from another region or from a blob with the same bytes. If there is no such copy, mark "
+    "the results that need the blob as not reusable, so that the next run makes them again.",
 )
 @options.as_json
 @options.config

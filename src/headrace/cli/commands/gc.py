@@ -42,9 +42,9 @@ def command(
 ) -> int:
     """Deletes blobs that no run needs and that are more than an hour old. Runs are forgotten only if one of the
     `--keep` options, or `[gc]` in headrace.toml, says so. With several rules, a run is kept if any of them keeps it.
-    Predictions are forgotten only if the setting `keep` of their endpoint says so. In this case, those that lie on this
-    host are first moved into the store, unless a server still writes them. Last, the small tables of prediction logs
-    are merged into larger ones.
+    Predictions are forgotten only if the setting `keep` of their endpoint says so. In this case, the predictions in
+    this host's log are first moved into the store, except those in files that a server still writes. Last, the small
+    tables of prediction logs are merged into larger ones.
     """
     loaded = project.load(overlay=config)
     rules = kept(

@@ -47,9 +47,9 @@ def command(
     The file has the artifact's own format: Arrow, JSON, SVG, or a model's format. Several outputs or a list are written
     as JSON if they hold plain values only. A table is written as Arrow, or as the suffix of `--to` says: `.csv`,
     `.parquet`, `.json`, `.jsonl`. A report is written as text, or as the suffix of `--to` says: `.md`, `.json`,
-    `.html`. Other suffixes are refused. If the artifact is a file whose suffix says its format, `--to` must have a
-    suffix of this format: for a `.jpg`, `.jpeg` will do, but `.png` won't. A text is never written under the suffix of
-    a format that isn't text, such as `.png` or `.zip`, and as `.json` only if it is JSON.
+    `.html`. Other suffixes are refused. If the artifact is a file whose suffix says its format, `--to` can't have the
+    suffix of another format: for a `.jpg`, `.jpeg` will do, but `.png` won't. A text can't be written with the suffix
+    of a format that isn't text, such as `.png` or `.zip`. It can be written as `.json` only if it is JSON.
     """
     found = project.load(overlay=config)
     if logged is None:

@@ -22,16 +22,18 @@ def command() -> None:
 
 @command.command("export")
 @click.argument("file", type=options.FILE, metavar="FILE")
-@click.option("--no-blobs", is_flag=True, help="Leave out the artifacts, for a ledger that uses the same store.")
+@click.option(
+    "--no-blobs", is_flag=True, help="Leave out the artifacts: the file is for a ledger that uses the same store."
+)
 @options.as_json
 @options.config
 def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
     """Write all runs (with their events, tasks, results, artifacts and printed output), all cursors, and all versions
     of models and datasets into FILE.
 
-    Runs may go on meanwhile: the file holds what was stored at one moment, and a run that was active then can be
-    resumed where the file is imported. The printed output of an attempt that died or still runs is included only if
-    its worker ran on this machine. The exit code is 5 if artifacts were missing; the file holds everything else.
+    Runs may go on meanwhile: the file holds what was stored at one moment. A run that was active at that moment can be
+    resumed where the file is imported. The printed output of an attempt that died or still runs is included only if its
+    worker ran on this machine. The exit code is 5 if artifacts were missing; the file holds everything else.
     """
     from headrace.operate.upkeep.transfer import export_ledger  # noqa: PLC0415  SQLAlchemy's tables, for these two only
 
@@ -54,9 +56,9 @@ def export_command(file: Path, no_blobs: bool, as_json: bool, config: Path | Non
 def import_command(file: Path, no_blobs: bool, as_json: bool, config: Path | None) -> int:
     """Import a FILE of `headrace ledger export` into the project's ledger and store.
 
-    Runs and artifacts that the project has already are skipped, so the import can be repeated. If the project has a run
-    of the file, but with other events, nothing is written. The exit code is 5 if artifacts are neither in the file nor
-    in the store; everything else is imported.
+    Runs and artifacts that the project has already are skipped, so the import can be repeated. If the project has one
+    of the runs, but with other events than in the file, nothing is written. The exit code is 5 if artifacts are neither
+    in the file nor in the store; everything else is imported.
     """
     from headrace.operate.upkeep.transfer import import_ledger  # noqa: PLC0415  as above
 
@@ -80,7 +82,8 @@ def migrate_command(as_json: bool, config: Path | None) -> int:
     """Migrate the tables of an older ledger to those of this Headrace, in one transaction.
 
     A ledger in a file is migrated by the first command that opens it. A ledger on a server is migrated only by this
-    command, because others may still use it with an older Headrace, which can't read it afterwards.
+    command. The reason is that others may still use the ledger with an older Headrace, which can't read a ledger that
+    was migrated.
     """
     from headrace.operate.upkeep.transfer import migrate_ledger  # noqa: PLC0415  as above
 

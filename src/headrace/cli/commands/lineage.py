@@ -24,8 +24,8 @@ from headrace.report.measures import bytes_text
 @options.config
 def command(run_id: str, task: str | None, as_json: bool, config: Path | None) -> int:
     """Shows the tasks that made an artifact, all tasks that these needed, and all tasks that needed the artifact in any
-    run. A result that several runs reused is shown once. What a run made before it got new code, by `headrace resume
-    --new-code`, is marked as "earlier code".
+    of the newest 30 runs that have it. A result that several runs reused is shown once. If a run got new code by
+    `headrace resume --new-code`, its results from the time before are marked as "earlier code".
 
     There are three ways to name the artifact. RUN and TASK mean the output of a run's task; add a part for one of
     several outputs: `split.train`. DIGEST is the artifact's digest or the beginning of it. NAMED is the address of a

@@ -29,9 +29,10 @@ def command(run_id: str, task: str | None, following: bool, config: Path | None)
     tasks is printed, and a line above each part of it names the task. With TASK, only that task's output is printed,
     and a line on stderr says when another attempt begins.
 
-    A reused task has printed nothing in RUN. With TASK, its output from the run that made its result is printed.
-    Without TASK, lines on stderr say which tasks were reused, and which failed tasks have no printed text, with their
-    errors: they printed nothing, or they crashed on another machine, which kept the text.
+    A reused task has printed nothing in RUN. If TASK was reused, the command prints its output from the run that made
+    the result. Without TASK, lines on stderr name the tasks that were reused. Lines on stderr also name the failed
+    tasks of which no printed text is stored, with their errors. Such a task printed nothing, or it crashed on another
+    machine, which kept the text.
 
     On a terminal, only text and colours are passed on; other control codes are shown as text. With `--follow`, values
     logged with `hr.log` appear on stderr as they come.

@@ -23,9 +23,10 @@ from headrace.report.measures import count_text
 @options.as_json
 @options.config
 def command(send: bool, as_json: bool, config: Path | None) -> int:
-    """A notice tells people that a run failed, was refused, or waits for something outside. `[notify]` of headrace.toml
-    says how notices are sent. The command that ends a run sends them, and later commands try again: six times in all,
-    with growing pauses. A notice older than three days is not sent any more.
+    """A notice tells people that a run failed, was refused, or waits for something outside, such as an approval.
+    `[notify]` of headrace.toml says how notices are sent. The command that ends a run sends them. If this fails, later
+    commands try again, with growing pauses. There are six tries in all. A notice older than three days is not sent any
+    more.
 
     With `--json`: `{"notices": [...]}`, the newest first, each with `id`, `kind`, `run`, `at`, `state` (`pending`,
     `sent`, `failed`, `late` or `imported`), `tries`, `due`, `sent` (the ways by which it was sent), `error` and

@@ -34,24 +34,29 @@ def command(
 ) -> int:
     """Takes the same arguments as `headrace run`. For each task, it says whether the task would run, be reused or be
     held back by a `when=`, and why, and where it would run. It also says how long the task would take and what it would
-    cost, if past runs show this. The time and cost include copies to other regions only for outputs that exist already.
+    cost, if past runs show this. The time and cost of copying an output to another region are included only if the
+    output exists already.
 
     `plan` looks for reusable results in the same way as the run will. But a stage with `cache=False`, such as one that
     reads a source, runs each time, so its output isn't known yet. For each task that depends on this output, `plan`
-    looks at earlier runs. It says `reuse if unchanged` if the task has a stored result that was made from the output of
-    one of the last five runs, or if an earlier run had the task with the same code and the same other inputs. Then the
-    task is reused if the new output equals one from which a stored result was made. Otherwise `plan` says `run`.
+    looks at earlier runs. It says `reuse if unchanged` in two cases: if the task has a stored result that was made from
+    the output of one of the last five runs, or if an earlier run had the task with the same code and the same other
+    inputs. In both cases, the run reuses a stored result if the new output equals the output from which that result was
+    made. In all other cases, `plan` says `run`.
 
-    A task's time includes importing its module, loading its inputs and saving its output. `headrace show` prints the
-    time of the task's function alone, over all attempts; a forecast is for one attempt.
+    In the plan, a task's time is that of one attempt. It includes importing the task's module, loading its inputs and
+    saving its output. `headrace show` prints another time: that of the task's function alone, over all attempts.
 
     The total time is a range, for the same machine under the same load. The lower end counts only tasks that surely
     run, each with its shortest time in the last ten runs. The upper end counts all tasks that may run, each with its
-    longest time. Both ends add the time that the last five runs took besides their tasks (to trace, to start workers,
-    to import). For the lower end, this time is taken only from runs whose tasks would all surely run again now; if
-    there is no such run, nothing is added. The range is then widened for chance: by two fifths at the lower end, by a
-    fifth at the upper end. If a task ran in none of the last ten runs (where it was reused, say), its time isn't known:
-    no range is printed, and the total cost is printed without that of this task.
+    longest time. Both ends add the time that a run takes besides its tasks (to trace, to start workers, to import), as
+    measured in the last five runs. The lower end takes this time only from those runs whose tasks would all surely run
+    again now. If there is no such run, nothing is added. The range is then widened for chance: by two fifths at the
+    lower end, by a fifth at the upper end.
+
+    The time of a task isn't known if neither the task nor another task of its stage ran in the last ten runs (because
+    they were reused, for example). If such a task may run, no range is printed, and the total cost is printed without
+    the cost of this task.
     """
     target, parameters = split("plan", words, param)
     found = project.load(target=target, overlay=config)

@@ -41,12 +41,12 @@ def command(model: str, rows: Path, to: Path | None, into: str, as_json: bool, c
     in types that fit: `headrace card model:NAME` lists them. If a preparation is registered with the model, it prepares
     the rows first.
 
-    The file that is written has all rows with their own columns, and the answers beside them: the column `predicted`
-    with the class or number, and for a classifier a column `predicted_CLASS` with the score of each class. The suffix
-    of `--to` decides its form. If this is the form of the file of rows, the values of the rows' own columns stay as
-    they are; otherwise they are converted. A row that the preparation refuses has no answer; a note says which rules
-    such rows broke. A file without rows gives one without rows. The file is written whole or not at all, and never over
-    the rows.
+    The file that is written has all rows with their own columns, and the answers beside them. The column `predicted`
+    has the class or number. For a classifier, there is also a column `predicted_CLASS` for each class, with the score
+    of this class. The suffix of `--to` decides the form of the file. If the file with the rows has the same form, the
+    values of the rows' own columns stay as they are; otherwise they are converted. A row that the preparation refuses
+    has no answer; a note says which rules such rows broke. If the file with the rows has no rows, the file that is
+    written has none. That file is written whole or not at all, and never over the file with the rows.
 
     Only models in safe forms are loaded: a pickled model, or a network whose module is code of the project, is refused.
     """

@@ -21,7 +21,10 @@ from headrace.project import project
     "--model", metavar="NAME", shell_complete=complete.models, help="Register the artifact as a model of this name."
 )
 @click.option(
-    "--dataset", metavar="NAME", shell_complete=complete.datasets, help="Register it as a dataset of this name."
+    "--dataset",
+    metavar="NAME",
+    shell_complete=complete.datasets,
+    help="Register the artifact as a dataset of this name.",
 )
 @click.option("--note", metavar="TEXT", default="", help="A note on this version.")
 @click.option(
@@ -49,8 +52,8 @@ def command(
     config: Path | None,
 ) -> int:
     """Makes an artifact the next version of a name, and prints the version's address. If the artifact is registered
-    under that name already, it keeps its number. `headrace gc` keeps the run that made it. If a model was made with one
-    preparation of `prepare.clean`, the preparation is registered with it.
+    under that name already, its version keeps its number. `headrace gc` keeps the run that made the artifact. If a
+    model was made with exactly one preparation of `prepare.clean`, this preparation is registered with the model.
 
     There are four ways to name the artifact. RUN and TASK mean the output of a run's task; add a part, `TASK.PART`, for
     one of several outputs (for a model, the default is the part `model`). RUN alone means the run's model. DIGEST is
@@ -60,10 +63,10 @@ def command(
     after `headrace promote`. If this version takes other columns than the version that was `production` before, the
     command warns: clients may still send the columns of the earlier version.
 
-    If a report on the artifact has not passed its gates or can't be read, no alias is pointed at the version. With
-    `--force --why "..."`, aliases are pointed at it anyway. Without `--force`, `--why` only says why the aliases move.
-    The reason is recorded in both cases. `--force` is also needed to register a table or a report as a model, or a
-    model or a report as a dataset.
+    If `--alias` is given, and a report on the artifact has not passed its gates or can't be read, the command refuses,
+    and nothing is registered. With `--force --why "..."`, it registers the artifact and points the aliases at the
+    version anyway. Without `--force`, `--why` only says why the aliases move. The reason is recorded in both cases.
+    `--force` is also needed to register a table or a report as a model, or a model or a report as a dataset.
     """
     if (model is None) == (dataset is None):
         what = "`--model` and `--dataset` are both given" if model else "`--model` or `--dataset` is needed"

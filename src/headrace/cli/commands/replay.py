@@ -23,7 +23,7 @@ DIFFERENT = 1
 @options.as_json
 @options.config
 def command(run_id: str, repair: bool, as_json: bool, config: Path | None) -> int:
-    """Compares a run's rows with its events. All of a run's state follows from its events; the rows hold that state, so
+    """Compares a run's rows with its events. All of a run's state follows from its events. The rows hold that state, so
     that it isn't computed anew each time.
 
     The exit code is 0 if the rows agree with the events, and 1 if they differ.

@@ -31,8 +31,9 @@ from headrace.report.measures import bytes_text, count_text, known_text
 def command(
     place: str | None, name: str | None, merge: bool, only_list: bool, as_json: bool, config: Path | None
 ) -> int:
-    """Copies the ledger and artifacts of a backup (`headrace backup`) into a project that has no runs. Each artifact is
-    checked against its digest as it arrives. The exit code is 5 if some artifacts were missing.
+    """Copies the ledger and artifacts of a backup (`headrace backup`) into a project. Without `--merge`, the project
+    must have no runs. Each artifact is checked against its digest as it arrives. The exit code is 5 if some artifacts
+    were missing.
     """
     if only_list:
         return _list(place, config, as_json=as_json)

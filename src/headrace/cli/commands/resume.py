@@ -30,10 +30,11 @@ def command(
     run again. Without `--timeout`, the run's own timeout starts again from zero.
 
     If a driver died and left attempts running, those on this machine and on a Ray cluster go on, and their results are
-    used. With `--now`, `--new-code` or another `--pool`, they are ended. The exit codes are those of `headrace run`.
+    used. With `--now`, `--new-code` or another `--pool`, these attempts are ended. The exit codes are those of
+    `headrace run`.
 
-    A task that kept checkpoints begins at the last one. With `--new-code`, a task whose code or inputs have changed
-    begins from the beginning.
+    A task that kept checkpoints begins at its last checkpoint. With `--new-code`, a task whose code or inputs have
+    changed begins from the beginning.
     """
     limit = None if timeout is None else options.time_limit(timeout)
     found = project.load(overlay=config)

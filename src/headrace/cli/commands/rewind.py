@@ -31,13 +31,14 @@ from headrace.project import project
 def command(
     name: str, to: str | None, to_version: int | None, dry_run: bool, as_json: bool, config: Path | None
 ) -> int:
-    """Sets cursor NAME to VALUE, or to the value that it had in version N, or, with neither option, to no value. The
-    next run that reads the cursor goes on from there; without a value it starts at the beginning.
+    """Sets cursor NAME to VALUE (`--to`), or to the value that it had in version N (`--to-version`). With neither
+    option, the cursor has no value any more. The next run that reads the cursor goes on from there; without a value it
+    starts at the beginning.
 
     The command adds a version and deletes none. `headrace cursors NAME` lists the new version with your name, and
     another rewind can undo it. If an active run has read the previous version, that run leaves the cursor as you set
-    it, and says so. If the run sets the cursor while this command runs, this command changes nothing. With `--json`:
-    the versions `before` and `after`.
+    it, and says so. If a run sets the cursor while this command runs, this command changes nothing. With `--json`: the
+    versions `before` and `after`.
     """
     if to is not None and to_version is not None:
         raise UsageError("`--to` and `--to-version` are both given", hint="leave one of them out")

@@ -36,10 +36,10 @@ def command(
     `headrace run flights --month 3`. `headrace run NAME --help` lists them.
 
     The exit code is 0 if the run succeeded, 1 if a task failed or `--timeout` ended the run, 2 for wrong usage, 3 if
-    the run was cancelled, 4 if it was refused, 5 for a fault of Headrace or if a server was lost, and 6 if the run
-    waits for an approval: then no process of it is left, and nothing is lost. The first ^C cancels the run: its
-    attempts may clean up for a few seconds (`stop_s` of their pool, 5 by default), and are killed after that. A second
-    ^C kills them at once.
+    the run was cancelled, 4 if it was refused or `--timeout` ended during the trace, 5 for a fault of Headrace or if a
+    server was lost, and 6 if the run waits for an approval. In the last case, no process of the run is left, and
+    nothing is lost. The first ^C cancels the run: its attempts may clean up for a few seconds (`stop_s` of their pool,
+    5 by default), and are killed after that. A second ^C kills them at once.
     """
     target, parameters = split("run", words, param)
     found = project.load(target=target, overlay=config)

@@ -47,8 +47,8 @@ SPARE = ("cost", "took", "state")
 def command(limit: int | None, pipeline: str | None, sort: str | None, as_json: bool, config: Path | None) -> int:
     """With `--json`: `{"runs": [...]}`, each run as in `headrace show --json`, without its tasks. With `--sort`, each
     run also has its `metric`. Metrics are read from the reports, logged values and returned dictionaries of the newest
-    500 runs. If several tasks have the metric, the best value counts, or the last value if it isn't known whether more
-    is better.
+    500 runs. If several tasks have the metric, the best value counts. If it isn't known whether higher or lower values
+    are better, the last value counts.
     """
     found = project.load(overlay=config)
     again = partial(_again, pipeline, sort)

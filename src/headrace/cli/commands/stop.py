@@ -24,8 +24,8 @@ def command(run_id: str, task: str, as_json: bool, config: Path | None) -> int:
     then. The result says that it was stopped early, and no other run reuses it.
 
     These stages stop early: `train.torch`, `train.finetune`, `train.lightgbm`, trials of `train.search`, stages with
-    `train.callbacks`, and your own that ask `hr.attempt().told()`. Other stages go on to their end; to end the whole
-    run, use `headrace cancel`.
+    `train.callbacks`, and those of your own stages that ask `hr.attempt().told()`. Other stages go on to their end; to
+    end the whole run, use `headrace cancel`.
     """
     found = project.load(overlay=config)
     done = session.stop(found, run_id, task)

@@ -24,12 +24,12 @@ def command(endpoint: str | None, as_json: bool, config: Path | None) -> int:
     went after it.
 
     An endpoint answers with versions of the registered model that has the endpoint's name. `headrace promote` makes an
-    endpoint or changes its main version, `headrace route` adds other versions, `headrace rollback` goes back to the
+    endpoint or changes its main version, `headrace route` adds other versions, and `headrace rollback` goes back to the
     previous main version.
 
-    With `--json`: `{"endpoints": [...]}` or `{"moves": [...]}`, each with `endpoint`, `variants` (`name`, `version`,
-    `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`; an endpoint also with `drop` and `hash`, the
-    columns that its log drops and hashes by the present settings.
+    With `--json`: `{"endpoints": [...]}`, or with ENDPOINT `{"moves": [...]}`. Each endpoint and each move has
+    `endpoint`, `variants` (`name`, `version`, `share`), `shadow`, `key`, `time`, `at`, `by`, `run`, `task` and `why`.
+    An endpoint also has `drop` and `hash`: the columns that its log drops and hashes by the present settings.
     """
     settings = project.load(overlay=config)
     with read(settings) as views:

@@ -31,11 +31,11 @@ _FEW = 5
 @click.argument("key", metavar="[KEY]", required=False)
 @click.option("--why", metavar="TEXT", default="", help="The reason; it is recorded.")
 @click.option("--column", "columns", metavar="NAME", multiple=True,
-              help="A column that has the same value as the endpoint's key; may be given again.")  # fmt: skip
+              help="Another column in which the value KEY means the person; may be given again.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be erased, and erase nothing.")
-@click.option("--no-wait", is_flag=True, help="Don't wait for a server of this host to seal its log.")
+@click.option("--no-wait", is_flag=True, help="Don't wait until a server of this host has sealed its log.")
 @click.option("--resume", "resumes", is_flag=True,
-              help="Complete all erasures; repeat the complete ones, for new tables and for this host.")  # fmt: skip
+              help="Complete all erasures. Repeat complete ones, for new tables and for this host.")  # fmt: skip
 @options.as_json
 @options.config
 def command(
@@ -49,16 +49,17 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """KEY is the value of the endpoint's key column in the requests about the person. With `-`, it is read from stdin,
-    so that it isn't in your shell's history. These requests are removed from the log. If a table of a run has this
-    value in a column with the key's name, the whole table is erased; its task runs again when the table is needed.
-    Models and reports that were made from these tables are listed, but not erased. If a source file of a run contains
-    the value, the file is listed too, and not erased either. Other files, printed output, logged values and parameters
-    of runs aren't searched.
+    """KEY is the value of the endpoint's key column in the requests about the person. If KEY is `-`, the value is read
+    from stdin, so that it isn't in your shell's history. The requests about the person are removed from the log. If a
+    table of a run has this value in a column with the name of the key column, the whole table is erased; its task runs
+    again when the table is needed. Models and reports that were made from these tables are listed, but not erased. If a
+    source file of a run contains the value, the file is listed too, and not erased either. Other files, printed output,
+    logged values and parameters of runs aren't searched.
 
     Erased bytes are deleted from all regions and from this host's caches, and the next `headrace backup` deletes them
     from the backup. The ledger records who erased, when and why, with a digest of the key. If the command is killed,
-    `headrace erase --resume` completes it. The exit code is 6 if something is left to do; the command says what.
+    `headrace erase --resume` completes the erasure. The exit code is 6 if something is left to do; the command says
+    what.
 
     Requests about the person that arrive in the ten minutes after the erasure are left out too, because clocks of hosts
     may differ. Later requests are kept.

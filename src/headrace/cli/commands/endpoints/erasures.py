@@ -28,8 +28,8 @@ def command(named: str | None, as_json: bool, config: Path | None) -> int:
 
     With `--json`: `{"erasures": [...]}`, each with `erasure`, `endpoint`, `columns`, `at`, `by`, `why`, `done` (null:
     something is left to do), `until`, `predictions`, `labels`, `unreadable`, `parts`, `unsealed`, `tables`, `below`,
-    `bundles` and `unread`; with ERASURE, only this erasure, which also has `erased`: a list, each with `digest`,
-    `nonce` and `what`.
+    `bundles` and `unread`. With ERASURE, it prints only this erasure, which also has `erased`: a list of blobs, each
+    with `digest`, `nonce` and `what`.
     """
     with read(project.load(overlay=config)) as views:
         if named is not None:

@@ -21,13 +21,15 @@ from headrace.project import project
 def command(endpoint: str, as_json: bool, config: Path | None) -> int:
     """A label says what really came of a prediction: clients send it (`POST /v1/endpoints/ENDPOINT/feedback`), or a
     pipeline records it (`ingest.feedback`). All labels are stored; if a prediction has several, the last one counts.
-    For each source of labels, the command lists how many it has recorded. Each label is also counted in one of these
-    columns: `counting` if it is its prediction's last label; `repeated` if the prediction's next label has the same
-    value; `corrected` if the next label has another value; `unknown` if the endpoint has no such prediction, or not
-    yet; `withdrawn` after `headrace withdraw`. `headrace predictions ENDPOINT --labels` shows the labels.
 
-    With `--json`: `endpoint`, `sources`, each with `source`, `recorded`, `counting`, `repeated`, `corrected`, `unknown`
-    and `withdrawn`, and `withdrawals`, each with `source`, `at`, `by` and `why`.
+    For each source of labels, the command lists how many labels it has `recorded`. Each of these labels is also counted
+    in one of the other columns. The last label of a prediction is `counting`. An earlier label is `repeated` if the
+    prediction's next label has the same value, and `corrected` if the next label has another value. A label is
+    `unknown` if the endpoint has no such prediction, or not yet. After `headrace withdraw`, the labels that were
+    withdrawn are `withdrawn`, whatever they were before. `headrace predictions ENDPOINT --labels` shows the labels.
+
+    With `--json`: an object with `endpoint`, `sources` and `withdrawals`. Each source has `source`, `recorded`,
+    `counting`, `repeated`, `corrected`, `unknown` and `withdrawn`. Each withdrawal has `source`, `at`, `by` and `why`.
     """
     found = project.load(overlay=config)
     with read(found) as views:

@@ -32,18 +32,18 @@ def command(
     endpoint: str | None, since: datetime | None, labels: bool, to: Path | None, as_json: bool, config: Path | None
 ) -> int:
     """Without ENDPOINT, lists the endpoints that have answered. For each, it says how many predictions are in the
-    store, how many are on this host and not sealed yet, and how many batches there are. With ENDPOINT, prints its last
-    predictions (id, time, variant, version, row and answer) and its last batches (with the digests of their rows and
-    answers). If ENDPOINT is `-`, prints the batches that belong to no endpoint. With `--to`, writes all predictions
-    except those of batches to a file: `.parquet`, `.arrow`, `.csv`, `.json` or `.jsonl`.
+    store, how many are still only on this host (not sealed yet), and how many batches there are. With ENDPOINT, prints
+    its last predictions (id, time, variant, version, row and answer) and its last batches (with the digests of their
+    rows and answers). If ENDPOINT is `-`, prints the batches that belong to no endpoint. With `--to`, writes all
+    predictions except those of batches to a file: `.parquet`, `.arrow`, `.csv`, `.json` or `.jsonl`.
 
     With `--labels`, each prediction has its label too: the last one that isn't withdrawn, or null.
     `headrace labels ENDPOINT` says where labels came from.
 
     With `--json`: `{"endpoints": [...]}`, each with `endpoint`, `predictions`, `parts`, `first`, `last`, `unsealed`,
-    `labels`, `batches`, `batch_rows`; with ENDPOINT, its last ones as `{"predictions": [...], "batches": [...]}`. A
-    prediction has the columns as fields, a batch has `at`, `version`, `rows`, `refused`, `seconds`, `input`, `output`,
-    `run`, `task`.
+    `labels`, `batches`, `batch_rows`. With ENDPOINT, `--json` prints the endpoint's last predictions and batches:
+    `{"predictions": [...], "batches": [...]}`. A prediction has the same columns as with `--to`, as fields. A batch has
+    `at`, `version`, `rows`, `refused`, `seconds`, `input`, `output`, `run`, `task`.
     """
     if endpoint is None and (since is not None or to is not None or labels):
         raise UsageError(

@@ -20,8 +20,8 @@ from headrace.project import project
 def command(endpoint: str, why: str | None, as_json: bool, config: Path | None) -> int:
     """Sends all requests of an endpoint to the version that was its `production` before the present one. Other variants
     and the shadow end. A second rollback brings back the present version. To go to any other version, use
-    `headrace promote NAME:3`. If the version takes other columns than the present one, the command warns: clients may
-    still send the columns of the present version."""
+    `headrace promote NAME:3`. If the previous version takes other columns than the present one, the command warns:
+    clients may still send the columns of the present version."""
     route = rollback(project.load(overlay=config), endpoint, why=why)
     say_moved(route, as_json=as_json)
     return 0

@@ -32,11 +32,12 @@ def command(
     as_json: bool,
     config: Path | None,
 ) -> int:
-    """Sends a share of an endpoint's requests to another version of its model, as a variant; `production` gets the
-    rest. NAMED is the version: `NAME:3`, `NAME` (the newest) or `NAME@ALIAS`. If the endpoint has a variant with this
-    name already, the variant gets the new version and share.
+    """Sends a share of an endpoint's requests to another version of its model. This version becomes a variant of the
+    endpoint; the variant `production` gets the rest. NAMED is the version: `NAME:3`, `NAME` (the newest) or
+    `NAME@ALIAS`. `--as` names the variant. If the endpoint has a variant of this name already, that variant gets the
+    new version and share.
 
-    `headrace promote` makes the version `production`, `headrace retire ENDPOINT VARIANT` ends the variant.
+    `headrace promote` makes the version `production`, and `headrace retire ENDPOINT VARIANT` ends the variant.
 
     The command refuses a version that takes other columns than `production`. It also refuses a version if a report on
     it has not passed its gates or can't be read; a version without a report is accepted. With `--force --why "..."`, it

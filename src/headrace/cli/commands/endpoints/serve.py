@@ -36,7 +36,7 @@ from headrace.project import project
 @click.option("--tokens", is_flag=True, help="Answer only clients with a token. Proxies may then forward requests.")
 @click.option(
     "--workers", type=click.IntRange(1, 64), metavar="N", default=1, show_default=True,
-    help="How many processes answer requests. Each of them loads all models, and so needs the memory for them.",
+    help="How many processes answer requests. Each has its own model processes, and needs the memory for all models.",
 )  # fmt: skip
 @options.config
 def command(
@@ -49,11 +49,12 @@ def command(
     workers: int,
     config: Path | None,
 ) -> int:
-    """Serves these endpoints, or all endpoints, including those that are made later. Each version of a model answers in
-    its own process, which can't read the project's folder and has no network. `headrace promote`, `route`, `rollback`
-    and `retire` take effect within a second or, if a version must be loaded first, when it is loaded. No request fails
-    because of them, as long as both versions take the same columns. By default, each answer is in the prediction log
-    (`headrace predictions`) before it is sent; settings of an endpoint can change this.
+    """Serves the endpoints that are named. If none is named, it serves all endpoints, including those that are made
+    later. Each version of a model answers in its own process, which can't read the project's folder and has no network.
+    `headrace promote`, `route`, `rollback` and `retire` take effect within a second or, if a version must be loaded
+    first, when it is loaded. No request fails because of these commands, as long as the old and the new version take
+    the same columns. By default, each answer is in the prediction log (`headrace predictions`) before it is sent;
+    settings of an endpoint can change this.
 
     `POST /v1/endpoints/ENDPOINT/predict` takes `{"records": [{...}]}`, with a field for each column that the model
     takes, and answers `{"predictions": [...], "ids": [...], "variant": ..., "version": ...}`.
@@ -61,10 +62,10 @@ def command(
     say what really came of predictions. `GET /health` answers as long as the server lives, and `GET /ready` once the
     models are loaded.
 
-    Without `--host`, only programs on this host can connect. Without `--tokens`, each of them may send requests, but
-    requests from a proxy or from pages of other sites are refused. With `--tokens`, a client needs a token
-    (`headrace tokens make`), and a proxy on this host may forward requests. After ^C or SIGTERM, the server answers the
-    requests that it has, and ends.
+    Without `--host`, only programs on this host can connect. Without `--tokens`, each of these programs may send
+    requests, but requests that come from a proxy or from web pages of other sites are refused. With `--tokens`, a
+    client needs a token (`headrace tokens make`), and a proxy on this host may forward requests. After ^C or SIGTERM,
+    the server answers the requests that it has, and ends.
     """
     found = project.load(overlay=config)
     try:

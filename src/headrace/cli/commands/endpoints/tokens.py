@@ -47,8 +47,9 @@ def command(context: click.Context, as_json: bool, config: Path | None) -> None:
 @click.option("--endpoint", "endpoints", metavar="ENDPOINT", multiple=True, shell_complete=complete.endpoints,
               help="Make the token valid only for this endpoint; may be given again.")  # fmt: skip
 @click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True,
-              help="What the token allows: requests for predictions, or labels of them; by default both.")  # fmt: skip
-@click.option("--within", metavar="TIME", help="How long it is valid, such as `90d`; by default until it is revoked.")
+              help="What the token allows: to ask for predictions, or to send labels; by default both.")  # fmt: skip
+@click.option("--within", metavar="TIME",
+              help="How long the token is valid, such as `90d`; by default until it is revoked.")  # fmt: skip
 @options.as_json
 @options.config
 def make_command(
@@ -59,7 +60,7 @@ def make_command(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """Make a token and print it. NAME says for whom or what it is."""
+    """Make a token and print it. NAME says for whom or for what the token is."""
     within_s = None if within is None else seconds(within, name="--within")
     made = make_token(project.load(overlay=config), name, endpoints, within_s, scopes or SCOPES)
     say_json(made) if as_json else say(made.token)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.ledger.generations import RESTORE
+from headrace.errors import RESTORE
 from tests.projects import Project, check_error, check_json_error
 
 PIPELINES = """\
